@@ -1,0 +1,96 @@
+# Everything a person or a CI machine does with this repository. `make help` lists it.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DATA ?= .data
+# How many test processes run side by side.
+WORKERS ?= 2
+STAMP := $(VENV)/.installed
+CATALOGS := $(wildcard locale/*/LC_MESSAGES/django.po)
+
+# Checks that load the settings but talk to no server.
+NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
+	REDIS_URL=redis://127.0.0.1:9/0 DEMO=true
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo run test check lint bench clean lock messages docs browser
+.DELETE_ON_ERROR:
+
+help: ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+venv: $(STAMP) ## make the virtual environment from the locked requirements
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is older."; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+		|| { echo "On Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
+		-r requirements.txt -r requirements-dev.txt
+	touch $@
+
+messages.stamp := $(VENV)/.messages
+
+$(messages.stamp): $(STAMP) $(CATALOGS)
+	@$(BIN)/python -c 'import sys, pathlib, polib; [polib.pofile(p).save_as_mofile(str(pathlib.Path(p).with_suffix(".mo"))) for p in sys.argv[1:]]' $(CATALOGS)
+	@touch $@
+
+demo: $(messages.stamp) ## start everything here with the sample contact centre (PORT=8000, DATA=.data)
+	@exec $(BIN)/python -m config.servers demo --data $(DATA)
+
+run: $(messages.stamp) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
+	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
+
+test: $(messages.stamp) browser ## run all tests on real servers (WORKERS=2, ARGS="-k word")
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+check: lint test ## all that CI runs
+
+lint: $(messages.stamp) ## format, lint, types, import contracts, templates, migrations, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(NO_SERVERS) $(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(BIN)/djlint --check --lint --quiet .
+	$(NO_SERVERS) $(BIN)/python -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
+	$(NO_SERVERS) $(BIN)/python manage.py generate_docs --check
+	$(BIN)/python -m pip check
+
+bench: $(messages.stamp) ## run the benchmarks: one JSON object a line
+	@$(BIN)/python -m bench $(ARGS)
+
+docs: $(STAMP) ## write the generated documentation anew
+	$(NO_SERVERS) $(BIN)/python manage.py generate_docs
+
+messages: $(STAMP) ## collect the texts to translate into the catalogs (needs GNU gettext)
+	@command -v xgettext >/dev/null || { echo "GNU gettext is missing. On Debian: apt-get install gettext"; exit 1; }
+	$(NO_SERVERS) $(BIN)/python manage.py makemessages --all --no-obsolete --no-wrap --add-location=file \
+		--ignore=.venv --ignore=.data --ignore=tests
+	$(MAKE) $(messages.stamp)
+
+lock: $(VENV)/lock/bin/uv ## lock the requirements anew, with hashes (ARGS=--upgrade)
+	$< pip compile --quiet --generate-hashes --universal --python-version 3.11 $(ARGS) requirements.in -o requirements.txt
+	$< pip compile --quiet --generate-hashes --universal --python-version 3.11 $(ARGS) requirements-dev.in -o requirements-dev.txt
+
+$(VENV)/lock/bin/uv:
+	$(PYTHON) -m venv $(VENV)/lock
+	$(VENV)/lock/bin/python -m pip install --disable-pip-version-check --quiet uv
+
+browser: ## find Chromium for the browser tests, or install it (Debian, as root)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium; \
+		else \
+			echo "Chromium is missing. On Debian, as root: apt-get install chromium"; exit 1; \
+		fi; }
+
+clean: ## remove the environment, the data of demo and tests, and all caches
+	@! find $(DATA) -name servers.json 2>/dev/null | grep . \
+		|| { echo "Servers still run there: end them first (after a crash: start and end them once)."; exit 1; }
+	@for pointer in $$(find $(DATA) -name postgresql.path 2>/dev/null); do \
+		rm -rf -- "$$(cat "$$pointer")"; done
+	rm -rf $(DATA) $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis test-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	find locale -name '*.mo' -delete

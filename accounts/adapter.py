@@ -1,0 +1,40 @@
+"""How allauth behaves here: nobody signs herself up, and every sign-in is an event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from audit import clock
+from django.http import HttpRequest
+
+from accounts import operations
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """Closes sign-up and writes sign-ins, refused sign-ins and sign-outs into the audit log."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        """Say no: administrators make accounts."""
+        return False
+
+    def login(self, request: HttpRequest, user: Any) -> None:
+        """Sign in only when the event is committed."""
+        operations.record_sign_in(user=user, now=clock.now())
+        super().login(request, user)
+
+    def logout(self, request: HttpRequest) -> None:
+        """Sign out, and say so in the log."""
+        user = request.user
+        super().logout(request)
+        if user.is_authenticated:
+            operations.record_sign_out(user=user, now=clock.now())
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        """Log that somebody was refused; the address she tried is erasable detail."""
+        super().authentication_failed(request, **credentials)
+        operations.record_refused_sign_in(
+            tried=str(credentials.get("email") or ""),
+            address=self.get_client_ip(request) or "",
+            now=clock.now(),
+        )

@@ -1,0 +1,19 @@
+"""Who works here, for which company, and what binds them."""
+
+from accounts.models.organization import Controller, Purpose, Queue, Source, Team
+from accounts.models.rights import RoleAssignment, TeamPermission
+from accounts.models.undertaking import Undertaking, UndertakingText
+from accounts.models.user import User
+
+__all__ = [
+    "Controller",
+    "Purpose",
+    "Queue",
+    "RoleAssignment",
+    "Source",
+    "Team",
+    "TeamPermission",
+    "Undertaking",
+    "UndertakingText",
+    "User",
+]

@@ -1,0 +1,338 @@
+"""What each type of event may say: the facts it may carry and what it may not be without."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from uuid import UUID
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from audit.events import EventRefused, EventType, Outcome, is_reference, is_uuid
+
+LARGEST_COUNT = 1_000_000_000
+LARGEST_BYTES = 2**53 - 1
+LONGEST_LIST = 200
+
+ALLOW, DENY, ERROR = Outcome.ALLOW, Outcome.DENY, Outcome.ERROR
+
+
+class FactKind(Enum):
+    """The forms a fact can have; none can hold a name, an address or free text."""
+
+    UUID = "uuid"
+    UUIDS = "uuids"
+    CODE = "code"
+    CODES = "codes"
+    COUNT = "count"
+    BYTES = "bytes"
+    FLAG = "flag"
+    INSTANT = "instant"
+
+
+K = FactKind
+
+# Every key means the same wherever it stands, so its form and its label are said once.
+FACTS: dict[str, tuple[FactKind, Promise | str]] = {
+    "action": (K.CODE, _("Action")),
+    "bytes": (K.BYTES, _("Bytes")),
+    "changed": (K.CODES, _("What was changed")),
+    "closed": (K.COUNT, _("Closed")),
+    "controllers": (K.UUIDS, _("Controllers")),
+    "conversation": (K.UUID, _("Conversation")),
+    "conversations": (K.COUNT, _("Conversations")),
+    "count": (K.COUNT, _("Number")),
+    "destroy_after": (K.INSTANT, _("Kept until")),
+    "destroyed": (K.COUNT, _("Destroyed")),
+    "dialogs": (K.COUNT, _("Dialogs")),
+    "dry_run": (K.FLAG, _("Only tried out")),
+    "due": (K.COUNT, _("Due")),
+    "error": (K.CODE, _("Error")),
+    "failed": (K.COUNT, _("Failed")),
+    "faults": (K.COUNT, _("Faults")),
+    "filters": (K.CODES, _("Filters")),
+    "first_byte": (K.BYTES, _("First byte")),
+    "format": (K.CODE, _("Format")),
+    "from": (K.INSTANT, _("From")),
+    "held": (K.COUNT, _("Held")),
+    "hold": (K.UUID, _("Hold")),
+    "kind": (K.CODE, _("Kind")),
+    "last_byte": (K.BYTES, _("Last byte")),
+    "legal_basis": (K.CODE, _("Legal basis")),
+    "limit": (K.COUNT, _("Limit")),
+    "linked_to": (K.UUID, _("Linked to")),
+    "matter": (K.UUID, _("Matter")),
+    "messages": (K.COUNT, _("Messages")),
+    "method": (K.CODE, _("Method")),
+    "methods": (K.CODES, _("Methods")),
+    "months": (K.COUNT, _("Months")),
+    "days": (K.COUNT, _("Days")),
+    "need_person": (K.COUNT, _("Need a person")),
+    "objects": (K.COUNT, _("Objects")),
+    "page": (K.CODE, _("Page")),
+    "permission": (K.CODE, _("Permission")),
+    "play": (K.UUID, _("Listening")),
+    "priority": (K.COUNT, _("Priority")),
+    "quarantined": (K.UUID, _("Quarantined item")),
+    "reason": (K.CODE, _("Reason")),
+    "renditions": (K.COUNT, _("Renditions")),
+    "rendition": (K.UUID, _("Rendition")),
+    "role": (K.CODE, _("Role")),
+    "rule": (K.UUID, _("Rule")),
+    "rules": (K.UUIDS, _("Rules")),
+    "run": (K.UUID, _("Purge run")),
+    "scanned": (K.COUNT, _("Looked at")),
+    "source": (K.UUID, _("Source")),
+    "state": (K.CODE, _("State")),
+    "step": (K.CODE, _("Step")),
+    "subject_unknown": (K.FLAG, _("Data subject not known")),
+    "team": (K.UUID, _("Team")),
+    "teams": (K.UUIDS, _("Teams")),
+    "too_late": (K.COUNT, _("Came too late")),
+    "until": (K.INSTANT, _("Until")),
+    "user": (K.UUID, _("Person")),
+    "uses": (K.COUNT, _("Permitted uses")),
+    "version": (K.COUNT, _("Version")),
+    "versions": (K.COUNT, _("Object versions")),
+    "withdrawn": (K.COUNT, _("Withdrawn")),
+    "words": (K.COUNT, _("Search words")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EventRule:
+    """What one type of event may and must say; `outcomes[0]` is what it means unless told."""
+
+    description: Promise | str
+    facts: frozenset[str] = frozenset()
+    outcomes: tuple[Outcome, ...] = (ALLOW,)
+    needs_purpose: bool = False
+    needs_basis: bool = False
+    # True: without a subject the event says `subject_unknown`, so that silence is never read as
+    # "nobody" when a person asks who has consulted her data (CJEU C-579/21).
+    expects_subject: bool = False
+    needs_conversation: bool = field(default=False)
+
+
+def _rule(
+    description: Promise | str, facts: str = "", *outcomes: Outcome, needs: str = ""
+) -> EventRule:
+    keys = frozenset(facts.split())
+    if unknown := keys - FACTS.keys():
+        raise EventRefused(f"No fact is called {', '.join(sorted(unknown))}.")
+    needed = set(needs.split())
+    return EventRule(
+        description=description,
+        facts=keys,
+        outcomes=outcomes or (ALLOW,),
+        needs_purpose="purpose" in needed,
+        needs_basis="basis" in needed,
+        expects_subject="subject" in needed,
+        needs_conversation="conversation" in needed,
+    )
+
+
+T = EventType
+_LISTING = "count filters page words teams controllers"
+_RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
+_HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
+_PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
+_RUN_FACTS = (
+    "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
+    "until scanned objects versions state"
+)
+
+REGISTRY: Mapping[EventType, EventRule] = {
+    T.CONVERSATION_CAPTURED: _rule(
+        _("A conversation was captured"),
+        "source kind dialogs messages renditions bytes uses destroy_after linked_to teams format",
+        needs="conversation",
+    ),
+    T.CAPTURE_REFUSED: _rule(
+        _("Capturing was refused"), "source reason quarantined kind format state", DENY
+    ),
+    T.CAPTURE_QUARANTINED: _rule(
+        _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
+    ),
+    T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
+    T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
+    T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
+    T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
+    T.CONVERSATION_VIEWED: _rule(
+        _("A conversation's page was viewed"),
+        "team teams kind state matter",
+        needs="purpose basis subject conversation",
+    ),
+    T.CONVERSATION_EXPLAINED: _rule(
+        _("It was asked why a conversation is kept"),
+        "rule rules uses state destroy_after held",
+        needs="conversation",
+    ),
+    T.CONVERSATION_REFUSED: _rule(
+        _("A conversation was refused"), "reason state kind page", DENY
+    ),
+    T.DIALOG_PLAYED: _rule(
+        _("A recording was listened to"),
+        "play first_byte last_byte bytes rendition kind team matter",
+        needs="purpose basis subject conversation",
+    ),
+    T.PLAYBACK_REFUSED: _rule(
+        _("Listening was refused"), "play first_byte last_byte reason rendition state", DENY, ERROR
+    ),
+    T.CHAT_READ: _rule(
+        _("A chat was read"),
+        "messages bytes kind team matter rendition",
+        needs="purpose basis subject conversation",
+    ),
+    T.PERMITTED_USES_COMPUTED: _rule(
+        _("Permitted uses were computed anew"),
+        "rules uses destroy_after conversations reason state rule count",
+    ),
+    T.CONVERSATION_COVERED: _rule(
+        _("A conversation was covered by rules"),
+        "rules uses destroy_after state reason rule",
+        needs="conversation",
+    ),
+    T.RULE_CREATED: _rule(_("A retention rule was created"), _RULE_FACTS + " priority"),
+    T.RULE_CHANGED: _rule(_("A retention rule was changed"), _RULE_FACTS + " priority"),
+    T.RULE_RETIRED: _rule(_("A retention rule was retired"), _RULE_FACTS + " reason"),
+    T.PURPOSE_LIMIT_CHANGED: _rule(
+        _("The limits of a purpose were changed"), "months days changed version legal_basis"
+    ),
+    T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
+    T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
+    T.MATTER_HANDLER_ADDED: _rule(
+        _("A case handler was added to a matter"), "user until matter from"
+    ),
+    T.HOLD_PLACED: _rule(_("A hold was placed"), _HOLD_FACTS),
+    T.HOLD_LIFTED: _rule(_("A hold was lifted"), _HOLD_FACTS + " destroy_after"),
+    T.HOLD_MIRRORED: _rule(_("A hold was carried over to the store"), _HOLD_FACTS, ALLOW, ERROR),
+    T.HOLD_TOO_LATE: _rule(_("A hold came too late"), _HOLD_FACTS + " run", DENY),
+    T.CONVERSATION_WITHDRAWN: _rule(
+        _("A conversation was withdrawn"), _PURGE_FACTS, needs="conversation"
+    ),
+    T.CONVERSATION_RECALLED: _rule(
+        _("A hold brought a withdrawn conversation back"),
+        _PURGE_FACTS + " matter",
+        needs="conversation",
+    ),
+    T.CONTENT_KEY_DESTROYED: _rule(
+        _("A content key was destroyed"), _PURGE_FACTS, needs="conversation"
+    ),
+    T.LEDGER_WRITTEN: _rule(
+        _("The ledger of destructions was written"), _PURGE_FACTS + " conversations count"
+    ),
+    T.CONVERSATION_DESTROYED: _rule(
+        _("A conversation was destroyed"), _PURGE_FACTS + " methods", needs="conversation"
+    ),
+    T.DESTRUCTION_FAILED: _rule(
+        _("A destruction failed"), _PURGE_FACTS + " error count", ERROR, needs="conversation"
+    ),
+    T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
+    T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
+    T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.STORE_RECONCILED: _rule(
+        _("Database and store were compared"),
+        "objects versions faults conversations scanned bytes action changed",
+        ALLOW,
+        ERROR,
+    ),
+    T.INCIDENT_RAISED: _rule(
+        _("An incident was raised"), "kind reason error step rendition objects", ERROR
+    ),
+    T.UNDERTAKING_ACCEPTED: _rule(
+        _("An undertaking of confidentiality was accepted"), "version until user"
+    ),
+    T.SESSION_SIGNED_IN: _rule(_("Signed in"), "method methods"),
+    T.SESSION_REFUSED: _rule(_("Sign-in was refused"), "method reason count", DENY),
+    T.SESSION_SIGNED_OUT: _rule(_("Signed out"), "reason"),
+    T.TEAM_PERMISSION_GRANTED: _rule(
+        _("A permission on a team was granted"), "user team permission from until"
+    ),
+    T.TEAM_PERMISSION_REVOKED: _rule(
+        _("A permission on a team was revoked"), "user team permission from until reason"
+    ),
+    T.ROLE_ASSIGNED: _rule(_("A role was assigned"), "user role from until"),
+    T.ROLE_ENDED: _rule(_("A role was ended"), "user role from until reason"),
+    T.USER_CREATED: _rule(_("A person's account was created"), "user role kind"),
+    T.PAGE_REFUSED: _rule(_("A page was refused"), "page reason permission", DENY),
+    T.AUDIT_LISTED: _rule(_("The audit log was viewed"), "count filters from until page"),
+    T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
+    T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),
+}
+
+
+def checked_fact(key: str, value: object) -> object:
+    """
+    The fact as the body holds it: identifiers and instants as text.
+
+    Raises EventRefused if no fact bears this key or the value has not its form.
+    """
+    if key not in FACTS:
+        raise EventRefused(f"No fact is called {key}.")
+    kind = FACTS[key][0]
+    written = _WRITERS[kind](value)
+    if written is None:
+        # The value is left out of the sentence: it may be what must not be written down.
+        raise EventRefused(f"The fact {key} is not a {kind.value}.")
+    return written
+
+
+def instant(at: datetime) -> str:
+    """An aware datetime as events hold it: UTC, microseconds, `Z`."""
+    if at.tzinfo is None:
+        raise EventRefused("A time without a zone is no instant.")
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _uuid(value: object) -> str | None:
+    text = str(value) if isinstance(value, UUID | str) else ""
+    return text if is_uuid(text) else None
+
+
+def _code(value: object) -> str | None:
+    return str(value) if isinstance(value, str) and is_reference(value) else None
+
+
+def _integer_up_to(largest: int) -> Callable[[object], int | None]:
+    def written(value: object) -> int | None:
+        return value if type(value) is int and 0 <= value <= largest else None
+
+    return written
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _list_of(one: Callable[[object], str | None]) -> Callable[[object], list[str] | None]:
+    def written(value: object) -> list[str] | None:
+        if not isinstance(value, list) or len(value) > LONGEST_LIST:
+            return None
+        members = [text for member in value if (text := one(member)) is not None]
+        return members if len(members) == len(value) else None
+
+    return written
+
+
+def _instant(value: object) -> str | None:
+    if isinstance(value, datetime):
+        return instant(value)
+    sound = isinstance(value, str) and re.fullmatch(
+        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value
+    )
+    return str(value) if sound else None
+
+
+_WRITERS: Mapping[FactKind, Callable[[object], object]] = {
+    FactKind.UUID: _uuid,
+    FactKind.UUIDS: _list_of(_uuid),
+    FactKind.CODE: _code,
+    FactKind.CODES: _list_of(_code),
+    FactKind.COUNT: _integer_up_to(LARGEST_COUNT),
+    FactKind.BYTES: _integer_up_to(LARGEST_BYTES),
+    FactKind.FLAG: _flag,
+    FactKind.INSTANT: _instant,
+}

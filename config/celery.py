@@ -1,0 +1,20 @@
+"""The workers' application and their timetable. PostgreSQL holds the truth; this is the doorbell."""
+
+import os
+
+from celery import Celery
+from celery.signals import worker_init
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("tallenne")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@worker_init.connect  # type: ignore[untyped-decorator]
+def check_database(**_: object) -> None:
+    """Refuse to work on a database that can lose what it has committed."""
+    from audit.checks import refuse_unsafe_database
+
+    refuse_unsafe_database()

@@ -1,0 +1,1 @@
+"""Finland's Swedish formats."""

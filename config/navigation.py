@@ -1,0 +1,50 @@
+"""The main menu: each person sees the pages her roles open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.queries import purposes_for, roles_of
+from accounts.roles import ROLES_BY_PERMISSION, Role
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+ENTRIES = [
+    ("recordings:conversations", _("Conversations"), None),
+    ("retention:purge_runs", _("Purge runs"), "retention.read"),
+    ("retention:rules", _("Rules"), "retention.read"),
+    ("retention:matters", _("Matters and holds"), "retention.read"),
+    ("retention:uncovered", _("Uncovered"), "retention.read"),
+    ("recordings:quarantine", _("Quarantine"), "recordings.see_quarantine"),
+    ("audit:events", _("Audit log"), "audit.read"),
+    ("accounts:my_access", _("My access"), None),
+]
+
+
+def menu(request: HttpRequest) -> dict[str, Any]:
+    """Give templates the menu and who is signed in."""
+    user = getattr(request, "user", None)
+    at = getattr(request, "arrived_at", None)
+    if user is None or not user.is_authenticated or at is None:
+        return {}
+    roles = roles_of(user=user, at=at)
+    current = request.resolver_match.view_name if request.resolver_match else ""
+    entries = []
+    for name, label, permission in ENTRIES:
+        if name == "recordings:conversations":
+            is_shown = bool(purposes_for(user=user, at=at))
+        else:
+            is_shown = permission is None or roles.hold_anywhere(
+                roles=ROLES_BY_PERMISSION[permission]
+            )
+        if is_shown:
+            entries.append({"url": reverse(name), "label": label, "current": current == name})
+    return {
+        "menu": entries,
+        "signed_in": {
+            "name": user.full_name,
+            "role": ", ".join(str(Role(name).label) for name in roles.names),
+            "company": user.employer.name if user.employer else "",
+        },
+    }

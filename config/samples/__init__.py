@@ -1,0 +1,1 @@
+"""The sample contact centre: invented companies, people and conversations for the demonstration."""

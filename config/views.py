@@ -1,0 +1,31 @@
+"""Where to begin, whether it works, and what does not exist."""
+
+from __future__ import annotations
+
+from accounts.http import SignedInRequest
+from config.navigation import menu
+from django.contrib.auth.decorators import login_not_required
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_safe
+
+
+@require_safe
+def home(request: SignedInRequest) -> HttpResponse:
+    """Go to the first page that is this person's."""
+    return redirect(menu(request)["menu"][0]["url"])
+
+
+@require_safe
+@login_not_required
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """Say whether the database answers."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+    return JsonResponse({"status": "ok"})
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+    """Answer alike for what does not exist and what is not yours."""
+    return render(request, "404.html", status=404)

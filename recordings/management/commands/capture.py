@@ -1,0 +1,90 @@
+"""Takes conversations in from files: manage.py capture PATH… --source NAME."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import Any
+
+from accounts.models import Source
+from audit import clock
+from audit.operations import AuditUnavailable
+from django.core.management.base import BaseCommand, CommandError
+from recordings.keyring import FileKeyring, KeyringUnavailable
+from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
+from recordings.operations.intake import Tools, take_in
+from recordings.operations.workdir import sweep_work_directories
+from tqdm import tqdm
+
+EXAMPLE = """
+Example:
+  manage.py capture /var/spool/calls --source pbx-helsinki
+
+Takes manifests (docs/reference/manifest.md) and vCon files, and whole folders of them.
+Exit code 0: all of it is captured. 1: something waits in quarantine. 2: wrong use, or the servers
+do not answer; run it again, nothing is captured twice.
+"""
+
+
+class Command(BaseCommand):
+    """Captures files and folders, once and for ever."""
+
+    help = "Take conversations in from manifests and vCon files."
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        """Show the example as it is written."""
+        return super().create_parser(
+            *args, epilog=EXAMPLE, formatter_class=RawDescriptionHelpFormatter, **kwargs
+        )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Name what the command takes."""
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        parser.add_argument("--source", required=True, help="the slug of the source")
+        parser.add_argument("--json", action="store_true", help="one JSON object at the end")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Capture, show progress, and say what waits in quarantine."""
+        paths: list[Path] = options["paths"]
+        for path in paths:
+            if not path.exists():
+                raise CommandError(f"There is nothing at {path}.", returncode=2)
+        source = Source.objects.filter(slug=options["source"]).select_related("controller").first()
+        if source is None:
+            known = ", ".join(Source.objects.values_list("slug", flat=True)) or "none"
+            raise CommandError(
+                f"No source is called {options['source']}; known are: {known}.", returncode=2
+            )
+        tally = {"captured": 0, "unchanged": 0, "quarantined": 0}
+        reasons: list[dict[str, str]] = []
+        sweep_work_directories()
+        try:
+            tools = Tools(
+                source=source,
+                store=ObjectStore.for_content(),
+                keyring=FileKeyring.from_settings(),
+                clock=clock.now,
+            )
+            bar = tqdm(take_in(paths=paths, tools=tools), unit=" conversations", disable=None)
+            for outcome in bar:
+                if outcome.captured is not None:
+                    tally[outcome.captured.outcome] += 1
+                    continue
+                tally["quarantined"] += 1
+                reasons.append({"name": outcome.name, "reason": outcome.reason or ""})
+                if not options["json"]:
+                    bar.write(f"{outcome.name}: {outcome.reason}", file=self.stderr)
+        except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as stopped:
+            raise CommandError(
+                f"{stopped} What is captured stays; run the command again.", returncode=2
+            ) from stopped
+        if options["json"]:
+            self.stdout.write(json.dumps({**tally, "reasons": reasons}, ensure_ascii=False))
+        else:
+            self.stdout.write(
+                f"{tally['captured']} captured, {tally['unchanged']} known already, "
+                f"{tally['quarantined']} in quarantine."
+            )
+        if tally["quarantined"]:
+            raise SystemExit(1)

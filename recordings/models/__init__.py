@@ -1,0 +1,19 @@
+"""Conversations, what they consist of, and what they may be used for."""
+
+from recordings.models.content import Dialog, Rendition, StoredObject
+from recordings.models.conversation import Conversation
+from recordings.models.people import DataSubject, Party, Segment
+from recordings.models.quarantine import QuarantinedItem
+from recordings.models.use import PermittedUse
+
+__all__ = [
+    "Conversation",
+    "DataSubject",
+    "Dialog",
+    "Party",
+    "PermittedUse",
+    "QuarantinedItem",
+    "Rendition",
+    "Segment",
+    "StoredObject",
+]

@@ -1,0 +1,30 @@
+"""The S3 store that holds content, spoken to as one identity at a time."""
+
+from recordings.objectstore.errors import (
+    ObjectExists,
+    ObjectHeld,
+    ObjectMissing,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
+from recordings.objectstore.identity import Identity
+from recordings.objectstore.keys import content_key, quarantine_key
+from recordings.objectstore.reading import OpenedRange
+from recordings.objectstore.store import ListedVersion, ObjectStore, Version
+
+__all__ = [
+    "Identity",
+    "ListedVersion",
+    "ObjectExists",
+    "ObjectHeld",
+    "ObjectMissing",
+    "ObjectStore",
+    "OpenedRange",
+    "StoreError",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Version",
+    "content_key",
+    "quarantine_key",
+]

@@ -1,0 +1,144 @@
+"""Takes in whatever lies at a path: manifests, vCons, folders of them; nothing is dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from accounts.models import Source
+
+from recordings.formats import CannotCapture, IncomingConversation, Refused
+from recordings.formats.manifest import read_manifest
+from recordings.formats.sniff import sniff
+from recordings.formats.vcon import read_vcon
+from recordings.keyring import Keyring
+from recordings.objectstore import ObjectStore
+from recordings.operations.capture import Captured, capture
+from recordings.operations.hashing import chunks_of
+from recordings.operations.quarantine import quarantine
+
+UNNAMED = "No manifest among what was given names this file, so it belongs to no conversation."
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What capturing needs besides the delivery itself."""
+
+    source: Source
+    store: ObjectStore
+    keyring: Keyring
+    clock: Callable[[], datetime]
+
+
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One conversation, or one file, that was dealt with; `reason` says why it was quarantined."""
+
+    name: str
+    captured: Captured | None
+    reason: str | None
+
+
+def files_at(paths: Iterable[Path]) -> list[Path]:
+    """List the files at the paths, folders with all that is in them, in a stable order."""
+    found: dict[Path, None] = {}
+    for path in paths:
+        if path.is_dir():
+            found.update(dict.fromkeys(file for file in sorted(path.rglob("*")) if file.is_file()))
+        else:
+            found[path] = None
+    return list(found)
+
+
+def take_in(*, paths: Iterable[Path], tools: Tools) -> Iterator[Outcome]:
+    """
+    Capture what lies at the paths, one outcome at a time.
+
+    Manifests come first; a file that none of them names and that is no vCon goes to quarantine,
+    as does what cannot be read. Raises StoreUnavailable and AuditUnavailable: run again later.
+    """
+    files = files_at(paths)
+    kinds = {file: sniff(file) for file in files}
+    named: set[Path] = set()
+    for file, kind in kinds.items():
+        if kind == "manifest":
+            yield from _take_manifest(file, tools=tools, named=named)
+    for file, kind in kinds.items():
+        if kind == "vcon":
+            yield _take_vcon(file, tools=tools)
+        elif kind == "unknown" and file.resolve() not in named:
+            yield _put_aside(file, UNNAMED, tools=tools)
+
+
+def _take_manifest(path: Path, *, tools: Tools, named: set[Path]) -> Iterator[Outcome]:
+    for read in read_manifest(path):
+        name = f"{path.name}:{read.line}"
+        if isinstance(read.outcome, Refused):
+            named.update(file.resolve() for file in read.outcome.files)
+            yield _put_line_aside(
+                name, read.raw, read.outcome.files, read.outcome.reason, tools=tools
+            )
+            continue
+        files = tuple(file.path for file in read.outcome.files if file.path is not None)
+        named.update(file.resolve() for file in files)
+        try:
+            yield Outcome(name, _capture(read.outcome, tools=tools), None)
+        except CannotCapture as refused:
+            yield _put_line_aside(name, read.raw, files, str(refused), tools=tools)
+
+
+def _take_vcon(path: Path, *, tools: Tools) -> Outcome:
+    try:
+        return Outcome(path.name, _capture(read_vcon(path), tools=tools), None)
+    except CannotCapture as refused:
+        return _put_aside(path, str(refused), tools=tools)
+
+
+def _capture(incoming: IncomingConversation, *, tools: Tools) -> Captured:
+    return capture(
+        incoming=incoming,
+        source=tools.source,
+        store=tools.store,
+        keyring=tools.keyring,
+        now=tools.clock(),
+    )
+
+
+def _put_line_aside(
+    name: str, raw: bytes, files: tuple[Path, ...], reason: str, *, tools: Tools
+) -> Outcome:
+    _quarantine(name, lambda: iter([raw]), reason, tools=tools)
+    for file in files:
+        _put_aside(file, reason, tools=tools)
+    return Outcome(name, None, reason)
+
+
+def _put_aside(path: Path, reason: str, *, tools: Tools) -> Outcome:
+    def chunks() -> Iterator[bytes]:
+        with path.open("rb") as stream:
+            yield from chunks_of(stream)
+
+    try:
+        _quarantine(path.name, chunks, reason, tools=tools)
+    except OSError:
+        # There are no bytes to keep; what remains is to say so.
+        return Outcome(path.name, None, "The file cannot be read.")
+    return Outcome(path.name, None, reason)
+
+
+def _quarantine(
+    name: str, chunks: Callable[[], Iterator[bytes]], reason: str, *, tools: Tools
+) -> None:
+    quarantine(
+        source=tools.source,
+        name=name,
+        chunks=chunks,
+        reason=reason,
+        store=tools.store,
+        keyring=tools.keyring,
+        now=tools.clock(),
+    )

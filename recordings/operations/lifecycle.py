@@ -1,0 +1,256 @@
+"""Moves conversations from kept to withdrawn to destroyed, and counts what bars that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
+from audit.operations import append_many
+from django.db import transaction
+from django.db.models import F
+
+from recordings.keyring import Keyring
+from recordings.models import (
+    Conversation,
+    Dialog,
+    Party,
+    PermittedUse,
+    Rendition,
+    Segment,
+    StoredObject,
+)
+from recordings.operations import uses
+
+METHODS = ["cryptographic_erase", "delete"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeysDestroyed:
+    """Which conversations lost their keys, and which turned out to be barred or not due."""
+
+    destroyed: list[UUID]
+    barred: list[UUID]
+
+
+def lock(*, conversation_ids: Sequence[UUID], skip_locked: bool = False) -> list[Conversation]:
+    """
+    Lock the conversations, always in the same order; whoever changes their state does so first.
+
+    Ask questions only afterwards, in another statement: asked in one, they are answered from
+    before the wait for the lock, and a hold placed meanwhile is missed.
+    """
+    rows = Conversation.objects.filter(pk__in=conversation_ids).order_by("pk")
+    return list(rows.select_for_update(skip_locked=skip_locked))
+
+
+@transaction.atomic
+def withdraw(
+    *, conversation_ids: Sequence[UUID], run_id: UUID, actor: Actor, now: datetime
+) -> list[Conversation]:
+    """
+    Withdraw those of the conversations that are due: from here on nobody reaches them.
+
+    A conversation that is held, no longer due, or being worked at elsewhere is left as it is.
+    Returns those withdrawn.
+
+    Source: ISO 15489-1:2016 on disposition under a current authority; design, *States*.
+    """
+    locked = lock(conversation_ids=conversation_ids, skip_locked=True)
+    due = list(Conversation.objects.filter(pk__in=[row.pk for row in locked]).due(at=now))
+    Conversation.objects.filter(pk__in=[row.pk for row in due]).update(
+        state=Conversation.State.WITHDRAWN, withdrawn_at=now
+    )
+    for conversation in due:
+        conversation.state, conversation.withdrawn_at = Conversation.State.WITHDRAWN, now
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_WITHDRAWN,
+                conversation,
+                actor=actor,
+                now=now,
+                facts={"run": run_id, "destroy_after": conversation.destroy_after},
+            )
+            for conversation in due
+        ]
+    )
+    return due
+
+
+@transaction.atomic
+def bring_back(
+    *,
+    conversation_ids: Sequence[UUID],
+    actor: Actor,
+    now: datetime,
+    reason: Literal["hold", "not_due"],
+) -> list[UUID]:
+    """
+    Bring withdrawn conversations back to kept, as long as their keys exist.
+
+    Returns those brought back; one whose key is destroyed stays as it is: nothing can.
+    """
+    lock(conversation_ids=conversation_ids)
+    rows = list(
+        Conversation.objects.filter(
+            pk__in=conversation_ids,
+            state=Conversation.State.WITHDRAWN,
+            key_destroyed_at=None,
+        )
+    )
+    back = [row.pk for row in rows]
+    Conversation.objects.filter(pk__in=back).update(
+        state=Conversation.State.KEPT, withdrawn_at=None
+    )
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_RECALLED,
+                row,
+                actor=actor,
+                now=now,
+                facts={"reason": reason},
+            )
+            for row in rows
+        ]
+    )
+    return back
+
+
+@transaction.atomic
+def destroy_keys(
+    *, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime
+) -> KeysDestroyed:
+    """
+    Destroy the content keys of withdrawn conversations, and all small values sealed under them.
+
+    From then on their content is unreadable wherever it lies. What is no longer due, for a hold
+    or a request that came since, is brought back to kept instead. Again is harmless: a key that
+    is gone stays gone with its first time. `run_of` names for each conversation its purge run.
+
+    Source: NIST SP 800-88r2, cryptographic erase.
+    """
+    lock(conversation_ids=list(run_of))
+    withdrawn = Conversation.objects.filter(
+        pk__in=list(run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
+    )
+    rows = list(withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0))
+    ids = [row.pk for row in rows]
+    barred = list(withdrawn.exclude(pk__in=ids).values_list("pk", flat=True))
+    back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
+    Rendition.objects.filter(dialog__conversation__in=ids, stored_object=None).delete()
+    Dialog.objects.filter(conversation__in=ids).update(sealed_name=None)
+    Party.objects.filter(conversation__in=ids).update(sealed_details=None)
+    Conversation.objects.filter(pk__in=ids).update(
+        wrapped_key=None, kek_name="", key_destroyed_at=now
+    )
+    append_many(
+        events=[
+            _event(
+                EventType.CONTENT_KEY_DESTROYED,
+                row,
+                actor=actor,
+                now=now,
+                facts={"run": run_of[row.pk]},
+            )
+            for row in rows
+        ]
+    )
+    return KeysDestroyed(destroyed=ids, barred=back)
+
+
+@transaction.atomic
+def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> list[UUID]:
+    """
+    Turn conversations whose key and objects are gone into residual records.
+
+    What stays says that there was a conversation of this kind at that time, served by these teams
+    and kept on these rules, and nothing of who took part or what was said. The keyed hashes stay,
+    so that it is not captured again. The caller has made sure that the objects are gone.
+
+    Returns those concluded now; one already destroyed is left as it is.
+
+    Source: design, law 5.
+    """
+    lock(conversation_ids=list(run_of))
+    rows = list(
+        Conversation.objects.filter(
+            pk__in=list(run_of),
+            state=Conversation.State.WITHDRAWN,
+            key_destroyed_at__isnull=False,
+        )
+    )
+    ids = [row.pk for row in rows]
+    Rendition.objects.filter(dialog__conversation__in=ids).delete()
+    Dialog.objects.filter(conversation__in=ids).delete()
+    StoredObject.objects.filter(conversation__in=ids).delete()
+    Segment.objects.filter(conversation__in=ids).update(agent=None)
+    Party.objects.filter(conversation__in=ids).delete()
+    PermittedUse.objects.filter(conversation__in=ids, only_for__isnull=False).delete()
+    Conversation.objects.filter(pk__in=ids).update(
+        state=Conversation.State.DESTROYED,
+        destroyed_at=now,
+        external_id="",
+        tags=[],
+        language="",
+        message_count=0,
+    )
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_DESTROYED,
+                row,
+                actor=actor,
+                now=now,
+                facts={"run": run_of[row.pk], "methods": METHODS},
+            )
+            for row in rows
+        ]
+    )
+    return ids
+
+
+@transaction.atomic
+def count_holds(
+    *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring
+) -> None:
+    """
+    Count one hold more, or one fewer, on each of the kept conversations.
+
+    A held one's key is wrapped under the open key-encryption key, which no month takes with it,
+    and goes back under its month's when the last hold is lifted.
+
+    Raises:
+        NotKept: one of them is withdrawn or destroyed; nothing was counted.
+        KeyringUnavailable, KeyMissing, KeyDoesNotFit: a key could not be wrapped anew.
+    """
+    rows = lock(conversation_ids=conversation_ids)
+    if any(row.state != Conversation.State.KEPT for row in rows):
+        raise uses.NotKept
+    Conversation.objects.filter(pk__in=[row.pk for row in rows]).update(
+        hold_count=F("hold_count") + change
+    )
+    for row in rows:
+        uses.rewrap(conversation=row, keyring=keyring)
+
+
+def _event(
+    event_type: EventType,
+    conversation: Conversation,
+    *,
+    actor: Actor,
+    now: datetime,
+    facts: Mapping[str, FactValue] | None = None,
+) -> NewEvent:
+    return NewEvent(
+        event_type=event_type,
+        actor=actor,
+        now=now,
+        log=conversation.controller_id,
+        target=Target("conversation", str(conversation.pk)),
+        facts=facts,
+    )

@@ -1,0 +1,53 @@
+// Keys of a page: a help dialog that lists them and a switch that turns single-character keys off (WCAG 2.1.4).
+
+const FIELDS = "input:not([type=range], [type=checkbox], [type=radio]), select, textarea, [contenteditable]";
+const ACTS_ON_SPACE_OR_ENTER = "button, a, summary, input, select, textarea";
+
+const toggle = document.querySelector("[data-keys-switch]");
+
+/**
+ * Sends the preferences to the server, which remembers them; nothing is kept in the browser.
+ * @param {Record<string, string>} changes by form field; what is not named is sent as it was
+ */
+export function remember(changes) {
+  const url = toggle?.dataset.preferencesUrl;
+  if (!url) return;
+  const preferences = Object.assign(JSON.parse(toggle.dataset.preferences), changes);
+  toggle.dataset.preferences = JSON.stringify(preferences);
+  const token = document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
+  fetch(url, {
+    method: "POST",
+    headers: { "X-CSRFToken": token },
+    body: new URLSearchParams(preferences),
+    credentials: "same-origin",
+  }).catch(() => {});
+}
+
+/**
+ * Binds keys to actions until single-character keys are switched off; arrows and Space always work.
+ * @param {Record<string, () => void>} actions by KeyboardEvent.key, letters in lower case
+ */
+export function bindKeys(actions) {
+  const dialog = document.querySelector("[data-keys-dialog]");
+  let areOn = toggle?.getAttribute("aria-pressed") !== "false";
+  const open = () => dialog?.showModal();
+
+  document.querySelectorAll("[data-keys-open]").forEach((button) => button.addEventListener("click", open));
+  toggle?.addEventListener("click", () => {
+    areOn = !areOn;
+    toggle.setAttribute("aria-pressed", String(areOn));
+    remember({ uses_letter_keys: areOn ? "on" : "" });
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    if (dialog?.open || event.target.closest(FIELDS)) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (key === " " && event.target.closest(ACTS_ON_SPACE_OR_ENTER)) return;
+    if (key.length === 1 && key !== " " && !areOn) return;
+    const action = key === "?" ? open : actions[key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  });
+}

@@ -1,0 +1,164 @@
+"""The sound itself, range by range, and its waveform. Media answer 404 or 401, never a redirect."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import structlog
+from accounts.http import SignedInRequest
+from accounts.queries import has_undertaken
+from asgiref.sync import sync_to_async
+from audit.events import Actor, EventType, Target
+from audit.operations import AuditUnavailable, append_alone
+from django.db import connections
+from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+
+from recordings.encryption import ContentAltered, RangeDecrypter
+from recordings.keyring import FileKeyring, KeyDoesNotFit, KeyMissing, KeyringUnavailable
+from recordings.media.peaks import unpack
+from recordings.objectstore import ObjectMissing, ObjectStore, StoreRefused, StoreUnavailable
+from recordings.operations.access import AccessRefused
+from recordings.operations.playback import OpenedRange, open_range, open_waveform
+from recordings.ranges import RangeNotSatisfiable
+from recordings.views.looking import looker_of
+
+log = structlog.get_logger()
+UNAVAILABLE = (
+    AuditUnavailable,
+    StoreUnavailable,
+    StoreRefused,
+    ObjectMissing,
+    KeyringUnavailable,
+    KeyMissing,
+    KeyDoesNotFit,
+)
+
+
+async def sound(request: SignedInRequest, dialog_id: UUID) -> HttpResponseBase:
+    """
+    Answer one range of a recording, at most STREAM_RANGE_BYTES of it.
+
+    The rule is asked and the event committed for this very range; then the store is opened, and
+    the first piece is decrypted and checked before the answer begins.
+    """
+    if request.method not in ("GET", "HEAD"):
+        return HttpResponse(status=405)
+    try:
+        opened = await sync_to_async(_open)(request, dialog_id)
+        pieces = _decrypted(opened, dialog_id)
+        first = await anext(pieces)
+    except AccessRefused:
+        return HttpResponse(status=404)
+    except RangeNotSatisfiable as refused:
+        return HttpResponse(status=416, headers={"Content-Range": f"bytes */{refused}"})
+    except UNAVAILABLE as stopped:
+        log.warning("sound_unavailable", dialog=str(dialog_id), reason=type(stopped).__name__)
+        return HttpResponse(str(stopped), status=503, content_type="text/plain; charset=utf-8")
+    except ContentAltered:
+        await sync_to_async(_raise_incident)(request, dialog_id)
+        return HttpResponse(status=503)
+    return StreamingHttpResponse(
+        _chained(first, pieces),
+        status=206 if opened.range.is_partial else 200,
+        content_type=opened.mediatype,
+        headers={
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(opened.range.length),
+            "Cache-Control": "no-store",
+            "Content-Disposition": "inline",
+            **({"Content-Range": opened.range.content_range} if opened.range.is_partial else {}),
+        },
+    )
+
+
+sound.answers_401 = True  # type: ignore[attr-defined]
+
+
+def _open(request: SignedInRequest, dialog_id: UUID) -> OpenedRange:
+    try:
+        looker = looker_of(request)
+        play_id = _play_id(request)
+        if looker is None or play_id is None:
+            raise AccessRefused
+        return open_range(
+            looker=looker,
+            dialog_id=dialog_id,
+            play_id=play_id,
+            range_header=request.headers.get("Range"),
+            keyring=FileKeyring.from_settings(),
+        )
+    finally:
+        # A slow listener must not keep a database connection for as long as she listens.
+        connections.close_all()
+
+
+def _play_id(request: SignedInRequest) -> UUID | None:
+    try:
+        return UUID(request.GET.get("play", ""))
+    except ValueError:
+        return None
+
+
+async def _decrypted(opened: OpenedRange, dialog_id: UUID) -> AsyncIterator[bytes]:
+    """The plain bytes of the range; none of a segment before its tag is checked."""
+    decrypter = RangeDecrypter(reader=opened.reader, span=opened.span)
+    stored = await ObjectStore.for_content().open_range(
+        opened.object_key, opened.version_id, opened.span.stored_first, opened.span.stored_last
+    )
+    try:
+        async for chunk in stored:
+            if plain := decrypter.update(chunk):
+                yield plain
+        decrypter.finalize()
+    except (ContentAltered, StoreUnavailable) as broken:
+        log.error("sound_broke_off", dialog=str(dialog_id), reason=type(broken).__name__)
+        raise
+    finally:
+        stored.close()
+
+
+async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for piece in rest:
+        yield piece
+
+
+def _raise_incident(request: SignedInRequest, dialog_id: UUID) -> None:
+    append_alone(
+        event_type=EventType.INCIDENT_RAISED,
+        actor=Actor.system("playback"),
+        now=request.arrived_at,
+        log=None,
+        target=Target("dialog", str(dialog_id)),
+        facts={"kind": "content_altered", "step": "playback"},
+    )
+
+
+def waveform(request: SignedInRequest, dialog_id: UUID) -> HttpResponse:
+    """Answer the peaks of a recording as JSON: `duration`, `channels` of -1..1, `roles`."""
+    looker = looker_of(request)
+    if looker is None or not has_undertaken(user=request.user, at=request.arrived_at):
+        return HttpResponse(status=404)
+    try:
+        dialog, peaks = open_waveform(
+            looker=looker, dialog_id=dialog_id, keyring=FileKeyring.from_settings()
+        )
+    except AccessRefused:
+        return HttpResponse(status=404)
+    except UNAVAILABLE as stopped:
+        return HttpResponse(str(stopped), status=503, content_type="text/plain; charset=utf-8")
+    except ContentAltered:
+        _raise_incident(request, dialog_id)
+        return HttpResponse(status=503)
+    return JsonResponse(
+        {
+            "duration": dialog.duration_seconds,
+            "channels": unpack(peaks),
+            "roles": dialog.channel_roles,
+        },
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+waveform.answers_401 = True  # type: ignore[attr-defined]

@@ -1,0 +1,441 @@
+"""Says of one conversation why it is kept, until when, on what authority, and who could reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from accounts.models import Purpose, TeamPermission, User
+from accounts.queries import names_by_reference
+from audit.events import EventType
+from audit.models import Event
+from django.db.models import Count, Max, Q, TextField
+from django.db.models.expressions import RawSQL
+from recordings.models import Conversation, PermittedUse
+
+from retention.matching import Bound, Decision, Mismatch, mismatch
+from retention.models import Destruction, Hold, Matter, RuleVersion
+from retention.queries import (
+    RuleBook,
+    contact_of,
+    decide_before,
+    decisions_for,
+    rule_book,
+)
+
+# What counts as having reached it. Asking why it is kept does not: the answer would change itself.
+REACHED = (EventType.CONVERSATION_VIEWED, EventType.DIALOG_PLAYED, EventType.CHAT_READ)
+
+
+class Next(StrEnum):
+    """What will happen to the conversation next."""
+
+    GONE = "gone"
+    GOING = "going"
+    HELD = "held"
+    REQUEST_OPEN = "request_open"
+    UNCOVERED = "uncovered"
+    OBSERVED = "observed"
+    DUE = "due"
+    ENDS = "ends"
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedRule:
+    """A rule version that speaks of the conversation, and its own end of it."""
+
+    rule: str
+    rule_id: UUID
+    version: int
+    version_id: UUID
+    legal_basis: str
+    keep_months: int
+    keep_days: int
+    until_at: datetime | None
+    decides: bool
+    lacks_article_9_condition: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedPurpose:
+    """
+    What the rules give for one purpose.
+
+    `until_at` is what is in force for access; `computed_until_at` what the rules give now, which
+    differs only while a change of rules is being carried through.
+    """
+
+    purpose: str
+    from_at: datetime | None
+    until_at: datetime | None
+    computed_until_at: datetime | None
+    floor_at: datetime | None
+    ceiling_at: datetime | None
+    bounded_by: Bound | None
+    rules: tuple[MatchedRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UnmatchedRule:
+    """A rule in force that does not speak of the conversation, and why."""
+
+    rule: str
+    version: int
+    reason: Mismatch
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedHold:
+    """A hold on the conversation, in force or lifted."""
+
+    matter: str
+    matter_id: UUID
+    placed_at: datetime
+    placed_by: str | None
+    lifted_at: datetime | None
+    lifted_by: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A person whom the access rule lets reach the content, and by what."""
+
+    name: str
+    reference: UUID
+    purpose: str
+    by: str
+    until_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A person who has reached the content: how often, and when last."""
+
+    name: str
+    reference: str
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateLine:
+    """The proof of the destruction as far as it has come."""
+
+    run: UUID
+    withdrawn_at: datetime
+    key_destroyed_at: datetime | None
+    deleted_at: datetime | None
+    confirmed_at: datetime | None
+    concluded_at: datetime | None
+    method: str
+    objects: int
+    rule_versions: tuple[UUID, ...]
+    needs_person: bool
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The whole answer; the same rows and the same `at` give the same answer."""
+
+    conversation: UUID
+    at: datetime
+    controller: str
+    kind: str
+    state: str
+    started_at: datetime
+    ended_at: datetime
+    captured_at: datetime
+    destroy_after: datetime | None
+    next: Next
+    decide_before: datetime | None
+    hold_count: int
+    open_requests: int
+    restricted_at: datetime | None
+    closed_at: datetime | None
+    withdrawn_at: datetime | None
+    key_destroyed_at: datetime | None
+    destroyed_at: datetime | None
+    purposes: tuple[ExplainedPurpose, ...]
+    unmatched: tuple[UnmatchedRule, ...]
+    holds: tuple[ExplainedHold, ...]
+    reach: tuple[Reach, ...]
+    heard: tuple[Heard, ...]
+    certificate_line: CertificateLine | None
+
+    def as_json(self) -> dict[str, object]:
+        """The answer in values that JSON knows: times as ISO 8601 in UTC, ids as text."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
+    """Explain the conversation as its rows stand, for that time."""
+    is_kept = conversation.state == Conversation.State.KEPT
+    book = rule_book(controller=conversation.controller, at=at)
+    return Explanation(
+        conversation=conversation.pk,
+        at=at,
+        controller=conversation.controller.slug,
+        kind=conversation.kind,
+        state=conversation.state,
+        started_at=conversation.started_at,
+        ended_at=conversation.ended_at,
+        captured_at=conversation.captured_at,
+        destroy_after=conversation.destroy_after,
+        next=_next(conversation, at),
+        decide_before=(
+            decide_before(conversation) if is_kept and not conversation.destroy_after else None
+        ),
+        hold_count=conversation.hold_count,
+        open_requests=conversation.open_requests,
+        restricted_at=conversation.restricted_at,
+        closed_at=conversation.closed_at,
+        withdrawn_at=conversation.withdrawn_at,
+        key_destroyed_at=conversation.key_destroyed_at,
+        destroyed_at=conversation.destroyed_at,
+        purposes=_purposes(conversation, book if is_kept else None),
+        unmatched=_unmatched(conversation, book) if is_kept else (),
+        holds=_holds(conversation),
+        reach=reach_of(conversation, at=at),
+        heard=_heard(conversation),
+        certificate_line=_certificate_line(conversation),
+    )
+
+
+def reach_of(conversation: Conversation, *, at: datetime) -> tuple[Reach, ...]:
+    """
+    Who could reach the content at that time, by person and purpose.
+
+    Team permissions and uses written for one person say whom to ask about; the access rule itself
+    answers, person by person.
+    """
+    segments = conversation.segments.all()
+    permissions = TeamPermission.objects.valid(at=at).filter(
+        content_object__in=segments.values("team"), permission__codename="hear_team"
+    )
+    asked: dict[tuple[UUID, UUID], Reach] = {}
+    for permission in permissions.select_related("user", "purpose", "content_object").order_by(
+        "user__full_name", "user_id", "purpose__code", "content_object__name", "until_at"
+    ):
+        asked[permission.user_id, permission.purpose_id] = _reach(
+            permission.user,
+            permission.purpose,
+            f"team {permission.content_object.name}",
+            permission.until_at,
+        )
+    for use in (
+        conversation.permitted_uses.filter(only_for__isnull=False, from_at__lte=at, until_at__gt=at)
+        .select_related("only_for", "purpose")
+        .order_by("only_for__full_name", "only_for_id", "until_at")
+    ):
+        if use.only_for is not None:
+            by = _authority(use)
+            asked[use.only_for.pk, use.purpose_id] = _reach(use.only_for, use.purpose, by, use.until_at)
+    users = User.objects.in_bulk([user for user, _purpose in asked])
+    purposes = Purpose.objects.in_bulk([purpose for _user, purpose in asked])
+    return tuple(
+        reach
+        for (user, purpose), reach in asked.items()
+        if Conversation.objects.filter(pk=conversation.pk)
+        .open_to(user=users[user], purpose=purposes[purpose], at=at)
+        .exists()
+    )
+
+
+def _reach(user: User, purpose: Purpose, by: str, until_at: datetime) -> Reach:
+    return Reach(user.full_name, user.reference, purpose.code, by, until_at)
+
+
+def _authority(use: PermittedUse) -> str:
+    matter = Matter.objects.filter(pk=use.authority).first()
+    return f"matter {matter.name}" if matter else f"{use.authority_kind} {use.authority}"
+
+
+def _next(conversation: Conversation, at: datetime) -> Next:
+    if conversation.state == Conversation.State.DESTROYED:
+        return Next.GONE
+    if conversation.state == Conversation.State.WITHDRAWN:
+        return Next.GOING
+    ends_at = conversation.destroy_after
+    released = (conversation.source.released_at, conversation.controller.rules_released_at)
+    if conversation.hold_count:
+        return Next.HELD
+    if conversation.open_requests:
+        return Next.REQUEST_OPEN
+    if ends_at is None:
+        return Next.UNCOVERED
+    if any(since is None or since > at for since in released):
+        return Next.OBSERVED
+    return Next.DUE if ends_at <= at else Next.ENDS
+
+
+def _purposes(
+    conversation: Conversation, book: RuleBook | None
+) -> tuple[ExplainedPurpose, ...]:
+    """What holds for each purpose; without a book only what was written while it was kept."""
+    uses = {
+        use.purpose_id: use
+        for use in conversation.permitted_uses.filter(
+            authority_kind=PermittedUse.AuthorityKind.RULE
+        ).order_by("until_at", "pk")
+    }
+    decisions = {
+        decision.purpose: decision
+        for decision in (decisions_for(conversation, book=book) if book else ())
+    }
+    wanted = {use.authority for use in uses.values()} | {
+        match.version for decision in decisions.values() for match in decision.matches
+    }
+    versions = RuleVersion.objects.select_related("rule").in_bulk(list(wanted))
+    purposes = Purpose.objects.filter(pk__in=uses.keys() | decisions.keys()).order_by("code")
+    return tuple(
+        _explained(purpose, uses.get(purpose.pk), decisions.get(purpose.pk), versions)
+        for purpose in purposes
+    )
+
+
+def _explained(
+    purpose: Purpose,
+    use: PermittedUse | None,
+    decision: Decision | None,
+    versions: dict[UUID, RuleVersion],
+) -> ExplainedPurpose:
+    if decision is not None:
+        rules = tuple(
+            _rule(
+                versions[match.version],
+                until_at=match.until_at,
+                decides=match.version == decision.decides,
+                lacks=match.lacks_article_9_condition,
+            )
+            for match in decision.matches
+        )
+    elif use is not None and use.authority in versions:
+        rules = (_rule(versions[use.authority], until_at=use.until_at, decides=True, lacks=False),)
+    else:
+        rules = ()
+    return ExplainedPurpose(
+        purpose=purpose.code,
+        from_at=use.from_at if use else None,
+        until_at=use.until_at if use else None,
+        computed_until_at=decision.until_at if decision else None,
+        floor_at=decision.floor_at if decision else None,
+        ceiling_at=decision.ceiling_at if decision else None,
+        bounded_by=decision.bounded_by if decision else None,
+        rules=rules,
+    )
+
+
+def _rule(
+    version: RuleVersion, *, until_at: datetime, decides: bool, lacks: bool
+) -> MatchedRule:
+    return MatchedRule(
+        rule=version.rule.name,
+        rule_id=version.rule_id,
+        version=version.number,
+        version_id=version.pk,
+        legal_basis=version.legal_basis,
+        keep_months=version.keep_months,
+        keep_days=version.keep_days,
+        until_at=until_at,
+        decides=decides,
+        lacks_article_9_condition=lacks,
+    )
+
+
+def _unmatched(conversation: Conversation, book: RuleBook) -> tuple[UnmatchedRule, ...]:
+    contact = contact_of(conversation, zone=book.zone)
+    reasons = {
+        terms.version: reason
+        for terms in book.terms
+        if (reason := mismatch(terms, contact)) is not None
+    }
+    versions = RuleVersion.objects.filter(pk__in=reasons).select_related("rule")
+    return tuple(
+        UnmatchedRule(version.rule.name, version.number, reasons[version.pk])
+        for version in versions.order_by("rule__name")
+    )
+
+
+def _holds(conversation: Conversation) -> tuple[ExplainedHold, ...]:
+    rows = Hold.objects.filter(conversation=conversation).select_related(
+        "matter", "placed_by", "lifted_by"
+    )
+    return tuple(
+        ExplainedHold(
+            matter=hold.matter.name,
+            matter_id=hold.matter_id,
+            placed_at=hold.placed_at,
+            placed_by=hold.placed_by.full_name if hold.placed_by else None,
+            lifted_at=hold.lifted_at,
+            lifted_by=hold.lifted_by.full_name if hold.lifted_by else None,
+        )
+        for hold in rows.order_by("placed_at", "pk")
+    )
+
+
+def _heard(conversation: Conversation) -> tuple[Heard, ...]:
+    """
+    Count per person how often the content was reached, as long as the log's term runs.
+
+    A recording is heard in ranges, each an event of its own: those of one play count once.
+    """
+    # The text of the body is canonical JSON; `play` is the same for the ranges of one listening.
+    listening = RawSQL(
+        "coalesce(body::jsonb -> 'x' ->> 'play', event_id::text)", [], output_field=TextField()
+    )
+    rows = (
+        Event.objects.filter(
+            log=str(conversation.controller_id),
+            about_conversation=True,
+            conversation=conversation.pk,
+            event_type__in=[event_type.value for event_type in REACHED],
+            outcome="allow",
+        )
+        .annotate(listening=listening)
+        .values("actor")
+        .annotate(times=Count("listening", distinct=True), last_at=Max("happened_at"))
+        .order_by("-last_at", "actor")
+    )
+    found = list(rows)
+    names = names_by_reference(row["actor"] for row in found)
+    return tuple(
+        Heard(names.get(row["actor"], row["actor"]), row["actor"], row["times"], row["last_at"])
+        for row in found
+    )
+
+
+def _certificate_line(conversation: Conversation) -> CertificateLine | None:
+    line = Destruction.objects.filter(
+        Q(conversation=conversation), recalled_at=None
+    ).first()
+    if line is None:
+        return None
+    return CertificateLine(
+        run=line.run_id,
+        withdrawn_at=line.withdrawn_at,
+        key_destroyed_at=line.key_destroyed_at,
+        deleted_at=line.deleted_at,
+        confirmed_at=line.confirmed_at,
+        concluded_at=line.concluded_at,
+        method=line.method,
+        objects=len(line.objects_destroyed),
+        rule_versions=tuple(line.rule_versions),
+        needs_person=line.needs_person_at is not None,
+        problem=line.problem,
+    )
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, UUID | StrEnum):
+        return str(value)
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return [_plain(inner) for inner in value]
+    return value

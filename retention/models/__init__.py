@@ -1,0 +1,17 @@
+"""How long conversations are kept, what bars their destruction, and the proof of it."""
+
+from retention.models.holds import Hold, Matter, MatterHandler
+from retention.models.purge import Destruction, PurgeRun
+from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
+
+__all__ = [
+    "Destruction",
+    "Hold",
+    "Matter",
+    "MatterHandler",
+    "PurgeRun",
+    "PurposeLimit",
+    "Recomputation",
+    "RetentionRule",
+    "RuleVersion",
+]

@@ -1,0 +1,179 @@
+"""Which conversations are kept for which purpose, how long, and on which legal basis."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
+
+from accounts.models import Controller, Purpose, User
+from recordings.models import Conversation
+
+
+class RetentionRule(models.Model):
+    """A rule of one controller for one purpose; what it says stands in its versions."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    controller = models.ForeignKey(
+        Controller, on_delete=models.PROTECT, related_name="retention_rules"
+    )
+    purpose = models.ForeignKey(Purpose, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        ordering = ["controller__name", "name"]
+        constraints = [
+            models.UniqueConstraint(name="rule_name_once", fields=["controller", "name"])
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RuleVersionQuerySet(models.QuerySet["RuleVersion"]):
+    """Names for when a version speaks."""
+
+    def in_force(self, *, at: datetime) -> Self:
+        """The newest version of each rule at that time, unless that one retires the rule."""
+        newest = (
+            RuleVersion.objects.filter(rule=OuterRef("rule"), in_force_from__lte=at)
+            .order_by("-number")
+            .values("pk")[:1]
+        )
+        return self.filter(pk=Subquery(newest), is_retired=False)
+
+
+class RuleVersion(models.Model):
+    """
+    What a rule says from a time on; never changed, only followed by another.
+
+    Empty `kinds`, `teams`, `queues` match every one. The time is counted from `trigger` in the
+    controller's zone: `keep_months` calendar months and then `keep_days` days.
+    """
+
+    class LegalBasis(models.TextChoices):
+        """GDPR Art. 6(1), by letter."""
+
+        CONSENT = "6.1.a", _("Consent (Art. 6(1)(a))")
+        CONTRACT = "6.1.b", _("Contract (Art. 6(1)(b))")
+        OBLIGATION = "6.1.c", _("Legal obligation (Art. 6(1)(c))")
+        VITAL_INTEREST = "6.1.d", _("Vital interests (Art. 6(1)(d))")
+        PUBLIC_TASK = "6.1.e", _("Public task (Art. 6(1)(e))")
+        LEGITIMATE_INTEREST = "6.1.f", _("Legitimate interests (Art. 6(1)(f))")
+
+    class Trigger(models.TextChoices):
+        """What the time is counted from."""
+
+        ENDED_AT = "ended_at", _("End of the conversation")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    rule = models.ForeignKey(RetentionRule, on_delete=models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField()
+    is_retired = models.BooleanField(default=False)
+    in_force_from = models.DateTimeField()
+    kinds = ArrayField(
+        models.CharField(max_length=4, choices=Conversation.Kind), default=list, blank=True
+    )
+    teams = ArrayField(models.UUIDField(), default=list, blank=True)
+    queues = ArrayField(models.UUIDField(), default=list, blank=True)
+    trigger = models.CharField(max_length=30, choices=Trigger, default=Trigger.ENDED_AT)
+    keep_months = models.PositiveSmallIntegerField(default=0)
+    keep_days = models.PositiveSmallIntegerField(default=0)
+    legal_basis = models.CharField(max_length=10, choices=LegalBasis)
+    article_9_condition = models.CharField(
+        max_length=200,
+        blank=True,
+        help_text=_("Without one, content that may hold health data is closed to this purpose."),
+    )
+    created_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    created_at = models.DateTimeField()
+
+    objects = RuleVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["rule", "-number"]
+        constraints = [
+            models.UniqueConstraint(name="rule_version_once", fields=["rule", "number"]),
+            models.CheckConstraint(
+                name="rule_version_keeps_some_time",
+                condition=Q(keep_months__gt=0) | Q(keep_days__gt=0) | Q(is_retired=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule_id} v{self.number}"
+
+
+class PurposeLimit(models.Model):
+    """The shortest and the longest that a purpose allows at one controller, in calendar months."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
+    purpose = models.ForeignKey(Purpose, on_delete=models.PROTECT, related_name="+")
+    floor_months = models.PositiveSmallIntegerField(null=True, blank=True)
+    ceiling_months = models.PositiveSmallIntegerField(null=True, blank=True)
+    source = models.CharField(max_length=300, help_text=_("The statute or decision it rests on."))
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="purpose_limit_once", fields=["controller", "purpose"]),
+            models.CheckConstraint(
+                name="purpose_limit_floor_below_ceiling",
+                condition=Q(floor_months=None)
+                | Q(ceiling_months=None)
+                | Q(floor_months__lte=models.F("ceiling_months")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.purpose_id}: {self.floor_months}-{self.ceiling_months}"
+
+
+class RecomputationQuerySet(models.QuerySet["Recomputation"]):
+    """Names for where a re-computation stands."""
+
+    def open(self) -> Self:
+        """Those neither finished nor replaced by a newer one of the same controller."""
+        return self.filter(finished_at=None, replaced_at=None)
+
+
+class Recomputation(models.Model):
+    """
+    One pass over a controller's kept conversations after its rules changed.
+
+    It goes by conversation id; `reached` is the last one done, so that a killed pass goes on where
+    it stood. A newer change of rules replaces it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
+    requested_at = models.DateTimeField()
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    replaced_at = models.DateTimeField(null=True, blank=True)
+    reached = models.UUIDField(null=True, blank=True)
+    total_count = models.PositiveIntegerField(default=0)
+    done_count = models.PositiveIntegerField(default=0)
+    changed_count = models.PositiveIntegerField(default=0)
+
+    objects = RecomputationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-requested_at"]
+        constraints = [
+            models.UniqueConstraint(
+                name="recomputation_open_once",
+                fields=["controller"],
+                condition=Q(finished_at=None, replaced_at=None),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.controller_id} {self.requested_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,188 @@
+"""What speaks against a rule or a limit, each in one sentence; asks, and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.utils.functional import Promise
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Controller, Purpose, Queue, Team
+from recordings.models import Conversation
+from retention.due_dates import can_fall_short, can_outlast
+from retention.models import PurposeLimit, RetentionRule, RuleVersion
+
+if TYPE_CHECKING:
+    from retention.operations.rules import Draft
+
+LONGEST_MONTHS = 1200
+LONGEST_DAYS = 3660
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something is refused: the field it concerns, and a sentence fit to show a person."""
+
+    field: str
+    sentence: Promise | str
+
+
+def problems_of_name(*, controller: Controller, name: str) -> list[Problem]:
+    """What speaks against a new rule of the controller bearing this name."""
+    if not name.strip():
+        return [Problem("name", _("A rule needs a name."))]
+    other = RetentionRule.objects.filter(controller=controller, name__iexact=name.strip()).first()
+    if other is not None:
+        return [
+            Problem(
+                "name",
+                format_lazy(
+                    _("There is a rule of that name already: {name}. Change that one."),
+                    name=other.name,
+                ),
+            )
+        ]
+    return []
+
+
+def problems_of_terms(*, controller: Controller, purpose: Purpose, draft: Draft) -> list[Problem]:
+    """What speaks against a version of a rule for the purpose saying this."""
+    return [
+        *_of_time(draft),
+        *_of_basis(draft),
+        *_of_scope(controller, draft),
+        *_of_limits(controller, purpose, draft),
+    ]
+
+
+def problems_of_limit(
+    *,
+    controller: Controller,
+    purpose: Purpose,
+    floor_months: int | None,
+    ceiling_months: int | None,
+    source: str,
+    at: datetime,
+) -> list[Problem]:
+    """What speaks against these limits of the purpose: themselves, or a rule in force."""
+    problems = [
+        Problem(field, format_lazy(_("Give 0 to {most} months."), most=LONGEST_MONTHS))
+        for field, months in (("floor_months", floor_months), ("ceiling_months", ceiling_months))
+        if months is not None and not 0 <= months <= LONGEST_MONTHS
+    ]
+    if problems:
+        return problems
+    if not source.strip():
+        problems.append(Problem("source", _("Name the statute or the decision it rests on.")))
+    if floor_months is not None and ceiling_months is not None and floor_months > ceiling_months:
+        problems.append(
+            Problem(
+                "floor_months",
+                format_lazy(
+                    _("The floor of {floor} months is above the ceiling of {ceiling} months."),
+                    floor=floor_months,
+                    ceiling=ceiling_months,
+                ),
+            )
+        )
+    versions = (
+        RuleVersion.objects.in_force(at=at)
+        .filter(rule__controller=controller, rule__purpose=purpose)
+        .select_related("rule")
+        .order_by("rule__name")
+    )
+    for version in versions:
+        problems += _between(version, floor_months, ceiling_months)
+    return problems
+
+
+def _between(
+    version: RuleVersion, floor_months: int | None, ceiling_months: int | None
+) -> Iterator[Problem]:
+    keep = {"months": version.keep_months, "days": version.keep_days}
+    if floor_months is not None and can_fall_short(**keep, limit_months=floor_months):
+        yield Problem(
+            "floor_months",
+            format_lazy(
+                _("The rule “{name}” keeps less than {months} months. Change it first."),
+                name=version.rule.name,
+                months=floor_months,
+            ),
+        )
+    if ceiling_months is not None and can_outlast(**keep, limit_months=ceiling_months):
+        yield Problem(
+            "ceiling_months",
+            format_lazy(
+                _("The rule “{name}” keeps more than {months} months. Change it first."),
+                name=version.rule.name,
+                months=ceiling_months,
+            ),
+        )
+
+
+def _of_time(draft: Draft) -> Iterator[Problem]:
+    if draft.keep_months < 0 or draft.keep_months > LONGEST_MONTHS:
+        yield Problem(
+            "keep_months", format_lazy(_("Give 0 to {most} months."), most=LONGEST_MONTHS)
+        )
+    if draft.keep_days < 0 or draft.keep_days > LONGEST_DAYS:
+        yield Problem("keep_days", format_lazy(_("Give 0 to {most} days."), most=LONGEST_DAYS))
+    if draft.keep_months == 0 and draft.keep_days == 0:
+        yield Problem("keep_months", _("Say how long: months, days or both."))
+
+
+def _of_basis(draft: Draft) -> Iterator[Problem]:
+    if draft.legal_basis not in RuleVersion.LegalBasis.values:
+        yield Problem("legal_basis", _("A rule needs a legal basis (GDPR Art. 6(1))."))
+
+
+def _of_scope(controller: Controller, draft: Draft) -> Iterator[Problem]:
+    if set(draft.kinds) - set(Conversation.Kind.values):
+        yield Problem("kinds", _("A kind that is named is not known here."))
+    if Team.objects.filter(pk__in=draft.teams).count() != len(set(draft.teams)):
+        yield Problem("teams", _("A team that is named is not known here."))
+    queues = list(Queue.objects.filter(pk__in=draft.queues, controller=controller))
+    if len(queues) != len(set(draft.queues)):
+        yield Problem("queues", _("A queue that is named is not one of the company's."))
+    if not draft.article_9_condition.strip():
+        for queue in queues:
+            if queue.holds_health_data:
+                yield Problem(
+                    "article_9_condition",
+                    format_lazy(
+                        _("The queue “{name}” may hold health data: name the condition of Art. 9."),
+                        name=queue.name,
+                    ),
+                )
+
+
+def _of_limits(controller: Controller, purpose: Purpose, draft: Draft) -> Iterator[Problem]:
+    limit = PurposeLimit.objects.filter(controller=controller, purpose=purpose).first()
+    if limit is None or any(_of_time(draft)):
+        return
+    keep = {"months": draft.keep_months, "days": draft.keep_days}
+    ceiling, floor = limit.ceiling_months, limit.floor_months
+    if ceiling is not None and can_outlast(**keep, limit_months=ceiling):
+        yield Problem(
+            "keep_months",
+            format_lazy(
+                _("That is longer than the ceiling of {months} months for “{purpose}” ({source})."),
+                months=ceiling,
+                purpose=purpose,
+                source=limit.source,
+            ),
+        )
+    if floor is not None and can_fall_short(**keep, limit_months=floor):
+        yield Problem(
+            "keep_months",
+            format_lazy(
+                _("That is shorter than the floor of {months} months for “{purpose}” ({source})."),
+                months=floor,
+                purpose=purpose,
+                source=limit.source,
+            ),
+        )

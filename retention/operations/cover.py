@@ -1,0 +1,89 @@
+"""Decides what a conversation may be used for, when it is captured and when rules change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from django.db import transaction
+
+from audit.events import Actor, EventType, FactValue, Target
+from audit.operations import append
+from recordings.keyring import Keyring
+from recordings.models import Conversation
+from recordings.operations.uses import NewUse, write_uses
+from retention.matching import Decision
+from retention.queries import RuleBook, decisions_for, rule_book
+
+ACTOR = Actor.system("cover")
+
+
+@transaction.atomic
+def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None = None) -> None:
+    """
+    Write the uses that the rules in force give a conversation that has just been captured.
+
+    What no rule matches gets none: it is closed to everybody and red on the compliance page. With
+    a keyring the content key goes under the key of the month in which the conversation ends.
+
+    Raises:
+        NotKept: it is withdrawn or destroyed.
+        KeyringUnavailable, KeyMissing, KeyDoesNotFit: nothing was written.
+    """
+    book = rule_book(controller=conversation.controller, at=now)
+    decisions = decisions_for(conversation, book=book)
+    uses = uses_from(decisions, conversation=conversation)
+    write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    _append_covered(conversation, uses, decisions, now)
+
+
+@transaction.atomic
+def cover_anew(
+    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None = None
+) -> bool:
+    """
+    Write the uses that the book gives a conversation that was covered before.
+
+    Returns whether anything changed; only then there is an event. Raises as `cover` does.
+    """
+    decisions = decisions_for(conversation, book=book)
+    uses = uses_from(decisions, conversation=conversation)
+    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    if changed:
+        _append_covered(conversation, uses, decisions, now)
+    return changed
+
+
+def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> list[NewUse]:
+    """One use per purpose that some rule opens, from the end of the conversation on."""
+    return [
+        NewUse(
+            purpose=decision.purpose,
+            from_at=conversation.ended_at,
+            until_at=decision.until_at,
+            authority=decision.decides,
+        )
+        for decision in decisions
+        if decision.decides is not None and decision.until_at is not None
+    ]
+
+
+def _append_covered(
+    conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
+) -> None:
+    facts: dict[str, FactValue] = {
+        "rules": sorted(use.authority for use in uses),
+        "uses": len(uses),
+    }
+    if conversation.destroy_after is None:
+        facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
+    else:
+        facts["destroy_after"] = conversation.destroy_after
+    append(
+        event_type=EventType.CONVERSATION_COVERED,
+        actor=ACTOR,
+        now=now,
+        log=conversation.controller_id,
+        target=Target("conversation", str(conversation.pk)),
+        facts=facts,
+    )

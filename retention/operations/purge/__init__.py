@@ -1,0 +1,1 @@
+"""The purge: withdraw, destroy the key, write the ledger, delete, confirm, conclude."""

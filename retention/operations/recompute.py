@@ -1,0 +1,92 @@
+"""Goes through a controller's kept conversations after its rules changed, batch by batch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import Controller
+from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
+from recordings.models import Conversation
+from retention.models import Recomputation
+from retention.operations.cover import cover_anew
+from retention.queries import RuleBook, rule_book
+
+BATCH_SIZE = 200
+
+
+def request_recomputation(*, controller: Controller, now: datetime) -> Recomputation:
+    """
+    Ask for every kept conversation of the controller to be covered anew.
+
+    A pass under way is replaced, since what it has done was done by the old rules. Call it in the
+    transaction that changes the rules.
+    """
+    Recomputation.objects.open().filter(controller=controller).update(replaced_at=now)
+    return Recomputation.objects.create(
+        controller=controller,
+        requested_at=now,
+        total_count=Conversation.objects.kept().filter(controller=controller).count(),
+    )
+
+
+@transaction.atomic
+def recompute_next(
+    *, now: datetime, keyring: Keyring | None, batch_size: int = BATCH_SIZE
+) -> UUID | None:
+    """
+    Cover the next conversations of the re-computation that has waited longest.
+
+    Each call is one transaction: killed, it leaves the pass where the last call ended. Several
+    workers at once take different passes. Returns the id of the re-computation worked at, or None
+    when there is nothing to do.
+
+    Raises KeyringUnavailable: try again later.
+    """
+    recomputation = (
+        Recomputation.objects.open()
+        .select_for_update(skip_locked=True, of=("self",))
+        .select_related("controller")
+        .order_by("requested_at")
+        .first()
+    )
+    if recomputation is None:
+        return None
+    book = rule_book(controller=recomputation.controller, at=now)
+    conversations = _next_kept(recomputation, batch_size)
+    for conversation in conversations:
+        recomputation.changed_count += _cover_anyway(conversation, now, keyring, book)
+    recomputation.done_count += len(conversations)
+    recomputation.heartbeat_at = now
+    if conversations:
+        recomputation.reached = conversations[-1].pk
+    else:
+        recomputation.finished_at = now
+    recomputation.save()
+    return recomputation.pk
+
+
+def _next_kept(recomputation: Recomputation, batch_size: int) -> list[Conversation]:
+    rows = (
+        Conversation.objects.kept()
+        .filter(controller=recomputation.controller_id)
+        .select_for_update(no_key=True, of=("self",))
+        .select_related("controller")
+        .prefetch_related("segments__queue")
+        .order_by("pk")
+    )
+    if recomputation.reached is not None:
+        rows = rows.filter(pk__gt=recomputation.reached)
+    return list(rows[:batch_size])
+
+
+def _cover_anyway(
+    conversation: Conversation, now: datetime, keyring: Keyring | None, book: RuleBook
+) -> bool:
+    """Cover it; a content key that is lost must not keep the end of its conversation as it was."""
+    try:
+        return cover_anew(conversation=conversation, now=now, keyring=keyring, book=book)
+    except (KeyMissing, KeyDoesNotFit):
+        return cover_anew(conversation=conversation, now=now, book=book)

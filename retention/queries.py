@@ -1,0 +1,244 @@
+"""Questions about rules, what they give, what they leave out, and how purge runs stand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+
+from accounts.models import Controller
+from recordings.models import Conversation, Segment
+from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
+from retention.models import (
+    Destruction,
+    Matter,
+    PurgeRun,
+    PurposeLimit,
+    Recomputation,
+    RetentionRule,
+    RuleVersion,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleBook:
+    """What a controller's rules say at one time, as plain values."""
+
+    terms: tuple[Terms, ...]
+    limits: Mapping[UUID, Limit]
+    zone: ZoneInfo
+
+
+def zone_of(controller_slug: str) -> ZoneInfo:
+    """The time zone that the controller's times are counted and shown in."""
+    return ZoneInfo(Controller.objects.get(slug=controller_slug).time_zone)
+
+
+def terms_of(version: RuleVersion) -> Terms:
+    """The version as matching sees it."""
+    return Terms(
+        version=version.pk,
+        purpose=version.rule.purpose_id,
+        kinds=frozenset(version.kinds),
+        teams=frozenset(version.teams),
+        queues=frozenset(version.queues),
+        keep_months=version.keep_months,
+        keep_days=version.keep_days,
+        has_article_9_condition=bool(version.article_9_condition),
+    )
+
+
+def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
+    """Read the rule versions in force at that time, and the limits."""
+    versions = (
+        RuleVersion.objects.in_force(at=at)
+        .filter(rule__controller=controller)
+        .select_related("rule")
+    )
+    limits = {
+        limit.purpose_id: Limit(limit.floor_months, limit.ceiling_months)
+        for limit in PurposeLimit.objects.filter(controller=controller)
+    }
+    return RuleBook(
+        terms=tuple(terms_of(version) for version in versions),
+        limits=limits,
+        zone=ZoneInfo(controller.time_zone),
+    )
+
+
+def contact_of(conversation: Conversation, *, zone: ZoneInfo) -> Contact:
+    """The conversation as matching sees it; prefetch `segments__queue` for many."""
+    segments = list(
+        conversation.segments.all()
+        if "segments" in getattr(conversation, "_prefetched_objects_cache", {})
+        else conversation.segments.select_related("queue")
+    )
+    return Contact(
+        kind=conversation.kind,
+        ended_at=conversation.ended_at,
+        stretches=tuple(Stretch(segment.team_id, segment.queue_id) for segment in segments),
+        may_hold_health_data=any(
+            segment.queue is not None and segment.queue.holds_health_data for segment in segments
+        ),
+        zone=zone,
+    )
+
+
+def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:
+    """What the rules give for the conversation, per purpose."""
+    return decide(
+        contact=contact_of(conversation, zone=book.zone), versions=book.terms, limits=book.limits
+    )
+
+
+def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[Conversation]:
+    """The kept conversations of the controller that one of the terms speaks of."""
+    condition = Q(pk__in=[])
+    for one in terms:
+        matches = Q()
+        if one.kinds:
+            matches &= Q(kind__in=one.kinds)
+        if one.teams or one.queues:
+            segments = Segment.objects.filter(conversation=OuterRef("pk"))
+            if one.teams:
+                segments = segments.filter(team__in=one.teams)
+            if one.queues:
+                segments = segments.filter(queue__in=one.queues)
+            matches &= Q(Exists(segments))
+        condition = (condition | matches) if matches else ~Q(pk__in=[])
+    return Conversation.objects.kept().filter(controller=controller).filter(condition)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRow:
+    """A rule with the version that speaks now, else its newest."""
+
+    rule: RetentionRule
+    version: RuleVersion
+    is_in_force: bool
+
+
+def rules_of(*, controllers: Collection[Controller], at: datetime) -> list[RuleRow]:
+    """The controllers' rules by company and name, those retired last."""
+    newest: dict[UUID, RuleVersion] = {}
+    speaking: dict[UUID, RuleVersion] = {}
+    versions = (
+        RuleVersion.objects.filter(rule__controller__in=controllers)
+        .select_related("rule__controller", "rule__purpose")
+        .order_by("rule__controller__name", "rule__name", "number")
+    )
+    for version in versions:
+        newest[version.rule_id] = version
+        if version.in_force_from <= at:
+            speaking[version.rule_id] = version
+    rows = []
+    for rule_id, last in newest.items():
+        version = speaking.get(rule_id, last)
+        in_force = rule_id in speaking and not version.is_retired
+        rows.append(RuleRow(version.rule, version, in_force))
+    return sorted(rows, key=lambda row: row.version.is_retired)
+
+
+def newest_version(rule: RetentionRule) -> RuleVersion:
+    """The last version of the rule, whether or not it speaks yet."""
+    return rule.versions.select_related("rule").latest("number")
+
+
+def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
+    """The floors and ceilings by company and purpose."""
+    return (
+        PurposeLimit.objects.filter(controller__in=controllers)
+        .select_related("controller", "purpose")
+        .order_by("controller__name", "purpose__code")
+    )
+
+
+def recomputations_of(*, controllers: Collection[Controller]) -> QuerySet[Recomputation]:
+    """The re-computations of uses under way."""
+    return (
+        Recomputation.objects.open().filter(controller__in=controllers).select_related("controller")
+    )
+
+
+def uncovered(*, controllers: Collection[Controller]) -> QuerySet[Conversation]:
+    """What no rule covers, first captured first."""
+    return (
+        Conversation.objects.uncovered()
+        .filter(controller__in=controllers)
+        .select_related("controller")
+        .order_by("captured_at", "pk")
+    )
+
+
+def decide_before(conversation: Conversation) -> datetime:
+    """Until when somebody must decide about a conversation that no rule covers."""
+    return conversation.captured_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+
+
+def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
+    """The matters with `holds_active`, how many conversations each holds; open ones first."""
+    return (
+        Matter.objects.filter(controller__in=controllers)
+        .select_related("controller")
+        .annotate(holds_active=Count("holds", filter=Q(holds__lifted_at=None)))
+        .order_by("closed_at", "-opened_at")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """How many conversations of a run stand where."""
+
+    begun: int
+    concluded: int
+    recalled: int
+    person: int
+
+    @property
+    def going(self) -> int:
+        """Those withdrawn whose destruction is not concluded."""
+        return self.begun - self.concluded - self.recalled
+
+
+def runs_touching(*, controllers: Collection[Controller]) -> QuerySet[PurgeRun]:
+    """
+    The purge runs, newest first, with `concluded_count` and `person_count` of these controllers.
+
+    A run is one for the whole installation: that it took place is no secret, what it destroyed of
+    another company is.
+    """
+    mine = Q(destructions__controller__in=controllers)
+    return PurgeRun.objects.annotate(
+        concluded_count=Count(
+            "destructions", filter=mine & Q(destructions__concluded_at__isnull=False)
+        ),
+        person_count=Count(
+            "destructions",
+            filter=mine
+            & Q(destructions__needs_person_at__isnull=False, destructions__concluded_at=None),
+        ),
+    ).order_by("-started_at", "-pk")
+
+
+def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
+    """What the run did to conversations of these controllers, in the order it began."""
+    return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
+
+
+def run_counts(run: PurgeRun, *, controllers: Collection[Controller]) -> RunCounts:
+    """Count the run's destructions of these controllers by where they stand."""
+    return RunCounts(
+        **destructions_of(run, controllers=controllers)
+        .order_by()
+        .aggregate(
+            begun=Count("pk"),
+            concluded=Count("pk", filter=Q(concluded_at__isnull=False)),
+            recalled=Count("pk", filter=Q(recalled_at__isnull=False)),
+            person=Count("pk", filter=Q(needs_person_at__isnull=False, concluded_at=None)),
+        )
+    )
