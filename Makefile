@@ -7,6 +7,7 @@ DATA ?= .data
 # How many test processes run side by side.
 WORKERS ?= 2
 STAMP := $(VENV)/.installed
+COMPILED := $(VENV)/.messages
 CATALOGS := $(wildcard locale/*/LC_MESSAGES/django.po)
 
 # Checks that load the settings but talk to no server.
@@ -31,44 +32,41 @@ $(STAMP): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	touch $@
 
-messages.stamp := $(VENV)/.messages
-
-$(messages.stamp): $(STAMP) $(CATALOGS)
-	@$(BIN)/python -c 'import sys, pathlib, polib; [polib.pofile(p).save_as_mofile(str(pathlib.Path(p).with_suffix(".mo"))) for p in sys.argv[1:]]' $(CATALOGS)
+$(COMPILED): $(STAMP) $(CATALOGS)
+	@$(NO_SERVERS) $(BIN)/python manage.py messages compile
 	@touch $@
 
-demo: $(messages.stamp) ## start everything here with the sample contact centre (PORT=8000, DATA=.data)
+demo: $(COMPILED) ## start everything here with the sample contact centre (PORT=8000, DATA=.data)
 	@exec $(BIN)/python -m config.servers demo --data $(DATA)
 
-run: $(messages.stamp) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
+run: $(COMPILED) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
-test: $(messages.stamp) browser ## run all tests on real servers (WORKERS=2, ARGS="-k word")
+test: $(COMPILED) browser ## run all tests on real servers (WORKERS=2, ARGS="-k word")
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: lint test ## all that CI runs
 
-lint: $(messages.stamp) ## format, lint, types, import contracts, templates, migrations, generated docs
+lint: $(COMPILED) ## format, lint, types, import contracts, templates, migrations, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(NO_SERVERS) $(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/djlint --check --lint --quiet .
 	$(NO_SERVERS) $(BIN)/python -W "ignore:Got an error checking" manage.py makemigrations --check --dry-run
+	$(NO_SERVERS) $(BIN)/python manage.py messages check
 	$(NO_SERVERS) $(BIN)/python manage.py generate_docs --check
 	$(BIN)/python -m pip check
 
-bench: $(messages.stamp) ## run the benchmarks: one JSON object a line
+bench: $(COMPILED) ## run the benchmarks: one JSON object a line
 	@$(BIN)/python -m bench $(ARGS)
 
 docs: $(STAMP) ## write the generated documentation anew
 	$(NO_SERVERS) $(BIN)/python manage.py generate_docs
 
-messages: $(STAMP) ## collect the texts to translate into the catalogs (needs GNU gettext)
-	@command -v xgettext >/dev/null || { echo "GNU gettext is missing. On Debian: apt-get install gettext"; exit 1; }
-	$(NO_SERVERS) $(BIN)/python manage.py makemessages --all --no-obsolete --no-wrap --add-location=file \
-		--ignore=.venv --ignore=.data --ignore=tests
-	$(MAKE) $(messages.stamp)
+messages: $(STAMP) ## collect the texts to translate into the catalogs, and compile these
+	$(NO_SERVERS) $(BIN)/python manage.py messages collect
+	@rm -f $(COMPILED) && $(MAKE) --no-print-directory $(COMPILED)
 
 lock: $(VENV)/lock/bin/uv ## lock the requirements anew, with hashes (ARGS=--upgrade)
 	$< pip compile --quiet --generate-hashes --universal --python-version 3.11 $(ARGS) requirements.in -o requirements.txt

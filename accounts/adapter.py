@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from audit import clock
 from django.http import HttpRequest
 
 from accounts import operations
+from audit import clock
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

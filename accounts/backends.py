@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from audit import clock
 from django.contrib.auth.backends import BaseBackend
 
 from accounts.models import Controller, User
 from accounts.queries import roles_of
 from accounts.roles import ROLES_BY_PERMISSION
+from audit import clock
 
 
 class RoleBackend(BaseBackend):

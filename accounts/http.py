@@ -12,5 +12,5 @@ from accounts.models import User
 class SignedInRequest(HttpRequest):
     """A request of a signed-in person; `arrived_at` is the database's time when it came."""
 
-    user: User  # type: ignore[assignment]
+    user: User
     arrived_at: datetime

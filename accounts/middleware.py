@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from audit import clock
 from django.conf import settings
 from django.contrib.auth import logout
 from django.contrib.auth.middleware import LoginRequiredMiddleware as DjangoLoginRequiredMiddleware
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotFound
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from audit import clock
 
 LAST_SEEN = "last_seen"
 TOUCH_SECONDS = 60
 
 
 class ArrivalMiddleware:
-    """Asks the database's clock once per request: `request.arrived_at` is the time views pass on."""
+    """Asks the database's clock once a request: `request.arrived_at` is the time views pass on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -23,7 +24,7 @@ class ArrivalMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.arrived_at = clock.now()  # type: ignore[attr-defined]
         if request.user.is_authenticated:
-            request.user.asks_at = request.arrived_at  # type: ignore[attr-defined,union-attr]
+            request.user.asks_at = request.arrived_at  # type: ignore[attr-defined]
         return self.get_response(request)
 
 
@@ -42,7 +43,7 @@ class LoginRequiredMiddleware(DjangoLoginRequiredMiddleware):
             logout(request)
         if not request.user.is_authenticated and getattr(view_func, "answers_401", False):
             return HttpResponse(status=401)
-        return super().process_view(request, view_func, *args)  # type: ignore[arg-type,return-value]
+        return super().process_view(request, view_func, *args)  # type: ignore[arg-type]
 
     @staticmethod
     def _has_idled(request: HttpRequest) -> bool:

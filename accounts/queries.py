@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from audit.events import Actor
 from django.db.models import Subquery
 
 from accounts.models import (
@@ -20,6 +19,7 @@ from accounts.models import (
     User,
 )
 from accounts.roles import ROLES_BY_PERMISSION, ROLES_BY_PURPOSE, Role
+from audit.events import Actor
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,7 @@ ROLES_BY_PURPOSE: dict[str, frozenset[Role]] = {
 
 # Which roles hold a permission, asked with the controller whose matter it is (None: all of them).
 ROLES_BY_PERMISSION: dict[str, frozenset[Role]] = {
-    "audit.read": frozenset(
-        {Role.COMPLIANCE_OFFICER, Role.AUDITOR, Role.DATA_PROTECTION_OFFICER}
-    ),
+    "audit.read": frozenset({Role.COMPLIANCE_OFFICER, Role.AUDITOR, Role.DATA_PROTECTION_OFFICER}),
     "audit.export": frozenset({Role.COMPLIANCE_OFFICER, Role.AUDITOR}),
     "retention.read": frozenset({Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}),
     "retention.change_rules": frozenset({Role.COMPLIANCE_OFFICER}),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
+from typing import cast
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Q, QuerySet, TextField
 from django.db.models.expressions import Combinable, RawSQL
 
@@ -34,24 +35,40 @@ CONTENT_TYPES = {
     Format.CSV: "text/csv; charset=utf-8; header=present",
 }
 
-_HAPPENED_AT = "to_char(happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-COLUMNS: dict[str, str] = {
-    "happened_at": _HAPPENED_AT,
-    "log": "log",
-    "event_type": "event_type",
-    "outcome": "outcome",
-    "actor": "actor",
-    "actor_role": "actor_role",
-    "target_kind": "target_kind",
-    "target": "target",
-    "conversation": "conversation::text",
-    "subject": "subject::text",
-    "purpose": "purpose",
-    "basis": "basis",
-    "facts": "body::json ->> 'x'",
-    "event_id": "event_id::text",
+def _harmless(column: str) -> Combinable:
+    # A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV Injection).
+    return RawSQL(
+        f"CASE WHEN left({column}, 1) IN ('=', '+', '-', '@', chr(9), chr(10), chr(13)) "
+        f"THEN chr(39) || {column} ELSE {column} END",
+        [],
+        output_field=TextField(),
+    )
+
+
+_INSTANT = "to_char(happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+# The CSV's columns with what they hold; stored columns, because taking a body apart is dear.
+COLUMNS: dict[str, Combinable] = {
+    "happened_at": RawSQL(_INSTANT, [], output_field=TextField()),
+    "log": F("log"),
+    "event_type": _harmless("event_type"),
+    "outcome": _harmless("outcome"),
+    "actor": _harmless("actor"),
+    "actor_role": _harmless("actor_role"),
+    "target_kind": _harmless("target_kind"),
+    "target": _harmless("target"),
+    "conversation": F("conversation"),
+    "subject": F("subject"),
+    "purpose": _harmless("purpose"),
+    "basis": _harmless("basis"),
+    "facts": RawSQL("body::json ->> 'x'", [], output_field=TextField()),
+    "event_id": F("event_id"),
 }
-_HEADER = (",".join(f'"{name}"' for name in COLUMNS) + "\r\n").encode()
+_HEADER = (",".join(f'"{name}"' for name in COLUMNS) + "\n").encode()
+_COPY_OPTIONS = {
+    # With a quote and a delimiter that occur nowhere, COPY writes each body as it is.
+    Format.JSONL: "FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02'",
+    Format.CSV: "FORMAT csv, FORCE_QUOTE *",
+}
 
 
 def begin(
@@ -101,45 +118,36 @@ def stream(*, wanted: Filter, form: Format, rows: int = ROWS_PER_STRETCH) -> Ite
     return chain([header + first], stretches)
 
 
-def count_lines(piece: bytes, form: Format) -> int:
-    """How many lines are in a piece of an export; a CSV's header is one."""
-    # Neither a body nor a cell can hold a line break: control characters are escaped in JSON.
-    return piece.count(b"\r\n" if form is Format.CSV else b"\n")
-
-
 def _stretches(found: QuerySet[Event], form: Format, rows: int) -> Iterator[bytes]:
-    line: Combinable = F("body") if form is Format.JSONL else _csv_line()
-    ending = "\n" if form is Format.JSONL else "\r\n"
     ordered = found.order_by("happened_at", "id")
     after = Q()
     while True:
-        stretch = (
-            ordered.filter(after)
-            .annotate(line=line)
-            .values_list("happened_at", "id", "line")[:rows]
-        )
-        sql, parameters = stretch.query.sql_with_params()
-        with connection.cursor() as cursor:
-            cursor.execute(sql, parameters)
-            fetched: Sequence[tuple[datetime, int, str]] = cursor.fetchall()
-        if fetched:
-            yield (ending.join(row[2] for row in fetched) + ending).encode()
-        if len(fetched) < rows:
+        rest = ordered.filter(after)
+        last = rest.values_list("happened_at", "id")[rows - 1 : rows].first()
+        yield _copied(rest if last is None else rest.filter(_not_after(*last)), form)
+        if last is None:
             return
-        last_at, last_id, _line = fetched[-1]
-        after = Q(happened_at__gte=last_at) & (Q(happened_at__gt=last_at) | Q(id__gt=last_id))
+        after = _after(*last)
 
 
-def _csv_line() -> Combinable:
-    cells = ", ',', ".join(_cell(expression) for expression in COLUMNS.values())
-    return RawSQL(f"concat({cells})", [], output_field=TextField())  # noqa: S611 (no input)
+def _copied(stretch: QuerySet[Event], form: Format) -> bytes:
+    if form is Format.JSONL:
+        columns = stretch.values_list("body")
+    else:
+        cells = {f"cell_{name}": cell for name, cell in COLUMNS.items()}
+        columns = stretch.annotate(**cells).values_list(*cells)
+    sql, parameters = columns.query.sql_with_params()
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The index by time has the order already; sorting whole bodies would cost thrice as much.
+        cursor.execute("SET LOCAL enable_sort = off")
+        with cursor.copy(f"COPY ({sql}) TO STDOUT ({_COPY_OPTIONS[form]})", parameters) as pieces:
+            return b"".join(pieces)
 
 
-def _cell(expression: str) -> str:
-    # A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV Injection).
-    return (
-        f"'\"', CASE WHEN left({expression}, 1) IN "
-        "('=', '+', '-', '@', chr(9), chr(10), chr(13)) THEN '''' END, "
-        f"replace({expression}, '\"', '\"\"'), '\"'"
-    )
+# The first half of each is what the index by time can be asked.
+def _after(at: datetime, row_id: int) -> Q:
+    return Q(happened_at__gte=at) & (Q(happened_at__gt=at) | Q(id__gt=row_id))
 
+
+def _not_after(at: datetime, row_id: int) -> Q:
+    return Q(happened_at__lte=at) & (Q(happened_at__lt=at) | Q(id__lte=row_id))

@@ -1,4 +1,4 @@
-"""The workers' application and their timetable. PostgreSQL holds the truth; this is the doorbell."""
+"""The workers' application. PostgreSQL holds the truth; this is the doorbell."""
 
 import os
 
@@ -12,7 +12,7 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@worker_init.connect  # type: ignore[untyped-decorator]
+@worker_init.connect
 def check_database(**_: object) -> None:
     """Refuse to work on a database that can lose what it has committed."""
     from audit.checks import refuse_unsafe_database

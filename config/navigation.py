@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.queries import purposes_for, roles_of
-from accounts.roles import ROLES_BY_PERMISSION, Role
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+
+from accounts.queries import purposes_for, roles_of
+from accounts.roles import ROLES_BY_PERMISSION, Role
 
 ENTRIES = [
     ("recordings:conversations", _("Conversations"), None),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from accounts.http import SignedInRequest
-from config.navigation import menu
 from django.contrib.auth.decorators import login_not_required
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
+
+from accounts.http import SignedInRequest
+from config.navigation import menu
 
 
 @require_safe
@@ -26,6 +27,6 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:  # noqa: ARG001
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer alike for what does not exist and what is not yours."""
     return render(request, "404.html", status=404)

@@ -36,7 +36,7 @@ class Cursor:
         return cursor if text[0] in "bf" and cursor.at.tzinfo else None
 
     def beyond(self, field: str) -> Q:
-        """Say which rows lie beyond; the first half lets the index be entered at the right place."""
+        """Say which rows lie beyond; the first half lets an index be entered at the right place."""
         sign = "gt" if self.is_backward else "lt"
         return Q(**{f"{field}__{sign}e": self.at}) & (
             Q(**{f"{field}__{sign}": self.at}) | Q(**{f"id__{sign}": self.id})

@@ -8,10 +8,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from accounts.models import Purpose, User
-from accounts.queries import names_by_reference
-from audit.events import EventType
-from audit.models import Event
 from django.db.models import (
     Count,
     Exists,
@@ -25,6 +21,10 @@ from django.db.models import (
 from django.db.models.fields.json import KeyTextTransform, KeyTransform
 from django.db.models.functions import Cast, Coalesce
 
+from accounts.models import Purpose, User
+from accounts.queries import names_by_reference
+from audit.events import EventType
+from audit.models import Event
 from recordings.models import Conversation, PermittedUse, Segment
 from recordings.models.conversation import ConversationQuerySet
 from recordings.paging import Cursor, Page, page_of
@@ -120,7 +120,8 @@ def why_open(
 ) -> PermittedUse | None:
     """Find the use that opens it the longest for this person and purpose."""
     return (
-        conversation.permitted_uses.current(purpose=purpose, at=at)  # type: ignore[attr-defined,no-any-return]
+        PermittedUse.objects.filter(conversation=conversation)
+        .current(purpose=purpose, at=at)
         .filter(Q(only_for=None) | Q(only_for=user))
         .order_by("-until_at")
         .first()

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from uuid import UUID
 
+from django.db.models import Count, Max, Q, TextField
+from django.db.models.expressions import RawSQL
+
 from accounts.models import Purpose, TeamPermission, User
 from accounts.queries import names_by_reference
 from audit.events import EventType
 from audit.models import Event
-from django.db.models import Count, Max, Q, TextField
-from django.db.models.expressions import RawSQL
 from recordings.models import Conversation, PermittedUse
-
 from retention.matching import Bound, Decision, Mismatch, mismatch
 from retention.models import Destruction, Hold, Matter, RuleVersion
 from retention.queries import (

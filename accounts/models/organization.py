@@ -1,4 +1,4 @@
-"""The companies, their teams and queues, the purposes they keep for, and the systems they record with."""
+"""The companies, their teams and queues, their purposes, and the systems they record with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Controller(models.Model):
 
 
 class Team(models.Model):
-    """People who serve customers together; `employer` pays them and may differ from a controller."""
+    """People who serve customers together; `employer` may differ from whom they answer for."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     name = models.CharField(max_length=200)

@@ -14,7 +14,6 @@ from accounts.models.organization import Controller, Purpose, Team
 from accounts.models.user import User
 from accounts.roles import Role
 
-
 Row = TypeVar("Row", bound=models.Model)
 
 
@@ -66,13 +65,11 @@ class TeamPermission(UserObjectPermissionBase):
     until_at = models.DateTimeField()
     reason = models.CharField(max_length=300)
 
-    objects = DatedQuerySet["TeamPermission"].as_manager()
+    objects = DatedQuerySet["TeamPermission"].as_manager()  # type: ignore[assignment,misc]
 
     class Meta:
         indexes = [  # Conversation.objects.open_to: the teams of one person for one purpose, now
-            models.Index(
-                fields=["user", "purpose", "until_at"], name="team_permission_by_person"
-            ),
+            models.Index(fields=["user", "purpose", "until_at"], name="team_permission_by_person"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -67,7 +67,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.full_name
 
     def has_perm(self, perm: str, obj: Any = None) -> bool:
-        """Answer by dated roles for our own permissions; being superuser counts for the rest only."""
+        """Answer by dated roles for our own permissions; being superuser counts for others only."""
         if perm in ROLES_BY_PERMISSION:
             return any(
                 backend.has_perm(self, perm, obj)

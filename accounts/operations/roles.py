@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from audit.events import Actor, EventType, Target
-from audit.operations import append
 from django.contrib.auth.models import Permission
 from django.db import transaction
 
 from accounts.models import Controller, Purpose, RoleAssignment, Team, TeamPermission, User
 from accounts.roles import Role
+from audit.events import Actor, EventType, Target
+from audit.operations import append
 
 
 @transaction.atomic
@@ -53,9 +53,7 @@ def grant_team(
     permission = TeamPermission.objects.create(
         user=user,
         content_object=team,
-        permission=Permission.objects.get(
-            codename="hear_team", content_type__app_label="accounts"
-        ),
+        permission=Permission.objects.get(codename="hear_team", content_type__app_label="accounts"),
         purpose=purpose,
         from_at=now,
         until_at=until_at,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from audit.events import Actor, EventType, Outcome, Target
-from audit.operations import append_alone
-
 from accounts.models import User
 from accounts.queries import actor_for
+from audit.events import Actor, EventType, Outcome, Target
+from audit.operations import append_alone
 
 
 def record_sign_in(*, user: User, now: datetime) -> None:

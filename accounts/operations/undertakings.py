@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from audit.events import EventType, Target
-from audit.operations import append
 from dateutil.relativedelta import relativedelta
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Undertaking, User
 from accounts.queries import actor_for, current_text
+from audit.events import EventType, Target
+from audit.operations import append
 
 
 class NothingToAccept(Exception):

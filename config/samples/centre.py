@@ -268,7 +268,7 @@ USERS = (
         "fi",
         "coach",
         LIFE,
-        LIFE,
+        None,
         tuple(
             (team, purpose)
             for team in ("asiakaspalvelu", "myynti", "korvaukset")

@@ -95,7 +95,7 @@ def short_lived_line(number: int, ended_at: datetime) -> tuple[str, dict[str, An
     chance = random.Random(number)  # noqa: S311 (a sample, not a secret)
     desk = _Desk(SERVICES, "asiakaspalvelu", "demo", 14)
     line = _chat_line(text, desk, ended_at, chance)
-    return "palvelut-chat", line | {"id": f"demo-{ended_at:%Y%m%dT%H%M%S}"}
+    return "palvelut-chat", line | {"id": f"demo-{ended_at:%Y%m%dT%H%M%S.%f}"}
 
 
 def _bring_audio(directory: Path) -> dict[str, dict[str, Any]]:

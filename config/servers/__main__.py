@@ -117,7 +117,10 @@ def main() -> int:
         options.deed(options)
     except Stopped:
         say("Stopped.")
-    except (ServerDied, ports.NoFreePort) as error:
+    except ServerDied as died:
+        died.tell()
+        return 1
+    except ports.NoFreePort as error:
         print(error, file=sys.stderr, flush=True)
         return 1
     return 0

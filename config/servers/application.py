@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from config.servers.files import make_private
-from config.servers.process import Process, stop_all
+from config.servers.process import Process, ServerDied, stop_all
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB_START_SECONDS = 60
@@ -46,19 +46,10 @@ class Application:
 
         Raises: ServerDied with the tail of its log when it fails.
         """
-        return self.finish(self.begin(*command, role=role), timeout_seconds=timeout_seconds)
-
-    def begin(self, *command: str, role: str) -> Process:
-        """Start a command of manage.py, to be finished by the caller."""
-        process = self._process(
-            f"manage.py {command[0]}", ["manage.py", *command], role=role, log=command[0]
-        )
+        name = f"manage.py {command[0]}"
+        process = self._process(name, ["manage.py", *command], role=role, log=command[0])
         self.processes.append(process)
         process.start()
-        return process
-
-    def finish(self, process: Process, *, timeout_seconds: float = 600) -> str:
-        """Wait for a command that was begun. Raises: ServerDied when it fails."""
         printed = process.finish(timeout_seconds=timeout_seconds)
         self.processes.remove(process)
         return printed
@@ -165,6 +156,9 @@ def running(
     application = Application(environments, data, port)
     try:
         yield application
+    except ServerDied as died:
+        died.tell()
+        raise
     finally:
         stop_all(application.processes)
 

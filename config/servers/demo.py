@@ -22,27 +22,31 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
         here = {"BASE_URL": f"http://localhost:{port}"}  # others may have started the servers
         environments = {role: servers.environment(role) | here for role in environment.ROLES}
         with application.running(environments, data=servers.data, port=port) as product:
-            _prepare(product, report)
-            _announce(servers.data, port, report)
+            short_lived = _prepare(product, report)
+            _announce(servers.data, port, short_lived, report)
             application.watch(servers, product)
 
 
-def _prepare(product: application.Application, report: Report) -> None:
+def _prepare(product: application.Application, report: Report) -> str:
+    """Bring all up; gives the sentence about the conversation that ends in two minutes."""
     with timed(report, "Database"):
-        static_files = product.begin("collectstatic", "--noinput", "--verbosity=0", role="owner")
-        product.manage("migrate", "--noinput", role="owner")
-        product.manage("grant", role="owner")
-        product.finish(static_files)
+        product.manage("prepare_demo", role="owner")
     product.start()
     with timed(report, "Sample contact centre"):
         product.manage("load_sample_centre", role="work")
     with timed(report, "Web and workers"):
         product.wait_for_web()
     # Its time ends two minutes from now, so it is captured last.
-    product.manage("short_lived", role="work")
+    return _last_sentence(product.manage("short_lived", role="work"))
 
 
-def _announce(data: Path, port: int, report: Report) -> None:
+def _last_sentence(printed: str) -> str:
+    """Give the last line that is for a person: log lines are JSON."""
+    lines = [line for line in printed.splitlines() if line and not line.startswith("{")]
+    return lines[-1] if lines else ""
+
+
+def _announce(data: Path, port: int, short_lived: str, report: Report) -> None:
     report("")
     report(f"Tallenne is at http://localhost:{port}")
     path = data / LOGINS
@@ -55,4 +59,5 @@ def _announce(data: Path, port: int, report: Report) -> None:
                 f"  {login['email']:<{width}}  {login['password']}  {login['role']}"
                 + (f" ({who})" if who else "")
             )
+    report(short_lived)
     report("Ctrl-C ends everything; that takes about 20 seconds.")

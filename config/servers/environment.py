@@ -35,6 +35,8 @@ ROLE_OF_COMMAND = {
     "migrate": "owner",
     "makemigrations": "owner",
     "grant": "owner",
+    "prepare_demo": "owner",
+    "set_up_sample_centre": "owner",
     "purge": "purge",
     "reconcile": "purge",
 }

@@ -111,6 +111,9 @@ def start(
         try:
             _start(servers, web_port=web_port, report=report)
             yield servers
+        except ServerDied as died:
+            died.tell()
+            raise
         finally:
             if not patient:
                 seaweedfs.hurry(servers.processes)
@@ -162,16 +165,16 @@ def _start(servers: Servers, *, web_port: int, report: Report) -> None:
         data, port=chosen["valkey"], password=valkey_password, log=logs / "valkey.log"
     )
     for process in (weed, broker):
-        process.start()
         servers.processes.append(process)
+        process.start()
     installation = postgresql.install(data, secrets)
     database = postgresql.process(
         installation,
         port=chosen["postgresql"],
         log=logs / "postgresql.log",
     )
-    database.start()
     servers.processes.append(database)
+    database.start()
     _announce(servers, ready=False)
 
     password = secrets.get("postgresql-superuser")

@@ -25,6 +25,14 @@ _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 class ServerDied(Exception):
     """A process ended by itself, or did not become ready in time; holds the tail of its log."""
 
+    _was_told = False
+
+    def tell(self) -> None:
+        """Print it, once: at once where it is caught first, as ending the others takes long."""
+        if not self._was_told:
+            self._was_told = True
+            print(self, file=sys.stderr, flush=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Account:

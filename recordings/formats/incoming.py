@@ -135,8 +135,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One line of a manifest: its number (from 1), its bytes, and what it gave."""
+    """
+    One line of a manifest: its number (from 1), its bytes, and what it gave.
+
+    `files` are all that the line names and that lie where they may: sound and messages.
+    """
 
     line: int
     raw: bytes
     outcome: IncomingConversation | Refused
+    files: tuple[Path, ...] = ()

@@ -67,7 +67,7 @@ def read_manifest(path: Path, *, max_line_bytes: int = MAX_LINE_BYTES) -> Iterat
                 refused = Refused(number, reason, beginning, (), offset, length)
                 yield Read(number, beginning, refused)
             elif raw.removeprefix(b"\xef\xbb\xbf").strip():
-                yield Read(number, raw, _outcome(raw, number, offset, path.parent))
+                yield _read(raw, number, offset, path.parent)
 
 
 def _lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, int, bytes, int]]:
@@ -83,19 +83,20 @@ def _lines(stream: BinaryIO, limit: int) -> Iterator[tuple[int, int, bytes, int]
         offset += length
 
 
-def _outcome(raw: bytes, number: int, offset: int, folder: Path) -> IncomingConversation | Refused:
+def _read(raw: bytes, number: int, offset: int, folder: Path) -> Read:
     line: Any = None
     try:
         line = parse_json(raw, what="The line")
         _check_shape(line)
-        return _conversation(line, folder)
+        return Read(number, raw, _conversation(line, folder), _files_found(line, folder))
     except CannotCapture as refusal:
         found = _files_found(line, folder)
-        return Refused(number, str(refusal), raw, found, offset, len(raw))
+        refused = Refused(number, str(refusal), raw, found, offset, len(raw))
+        return Read(number, raw, refused, found)
 
 
 def _files_found(line: Any, folder: Path) -> tuple[Path, ...]:
-    """The recordings that a refused line names and that lie where they may."""
+    """The files that a line, even a wrong one, names and that lie where they may."""
     if not isinstance(line, dict):
         return ()
     named = line.get("files")

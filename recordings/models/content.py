@@ -49,9 +49,7 @@ class Dialog(models.Model):
         TEXT = "text", _("Chat log")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    conversation = models.ForeignKey(
-        Conversation, on_delete=models.PROTECT, related_name="dialogs"
-    )
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="dialogs")
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=10, choices=Kind)
     started_at = models.DateTimeField()

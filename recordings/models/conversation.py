@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
+from django.db import models
+from django.db.models import Exists, OuterRef, Q, Subquery
+from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
+
 from accounts.models import (
     Controller,
     Purpose,
@@ -16,10 +21,6 @@ from accounts.models import (
     User,
 )
 from accounts.roles import ROLES_BY_PURPOSE
-from django.db import models
-from django.db.models import Exists, OuterRef, Q, Subquery
-from django.utils.translation import gettext_lazy as _
-from uuid_utils.compat import uuid7
 
 if TYPE_CHECKING:
     from django.db.models.fields.related_descriptors import RelatedManager
@@ -211,9 +212,7 @@ class Conversation(models.Model):
             models.CheckConstraint(
                 name="conversation_kept_with_its_key",
                 condition=~Q(state="kept")
-                | Q(
-                    wrapped_key__isnull=False, withdrawn_at=None, key_destroyed_at=None
-                ),
+                | Q(wrapped_key__isnull=False, withdrawn_at=None, key_destroyed_at=None),
             ),
             models.CheckConstraint(
                 name="conversation_withdrawn_at_unless_kept",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from accounts.models import Controller, Queue, Team, User
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+from accounts.models import Controller, Queue, Team, User
 from recordings.models.conversation import Conversation
 
 
@@ -44,9 +44,7 @@ class Party(models.Model):
         CUSTOMER = "customer", _("Customer")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    conversation = models.ForeignKey(
-        Conversation, on_delete=models.PROTECT, related_name="parties"
-    )
+    conversation = models.ForeignKey(Conversation, on_delete=models.PROTECT, related_name="parties")
     position = models.PositiveSmallIntegerField()
     role = models.CharField(max_length=10, choices=Role)
     user = models.ForeignKey(
@@ -60,9 +58,7 @@ class Party(models.Model):
     class Meta:
         ordering = ["position"]
         constraints = [
-            models.UniqueConstraint(
-                name="party_position_once", fields=["conversation", "position"]
-            )
+            models.UniqueConstraint(name="party_position_once", fields=["conversation", "position"])
         ]
 
     def __str__(self) -> str:

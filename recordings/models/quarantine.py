@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from accounts.models import Controller, Source
 from django.db import models
 from uuid_utils.compat import uuid7
+
+from accounts.models import Controller, Source
 
 
 class QuarantinedItem(models.Model):

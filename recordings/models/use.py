@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Self
 
-from accounts.models import Purpose, User
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+from accounts.models import Purpose, User
 from recordings.models.conversation import Conversation
 
 

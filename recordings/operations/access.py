@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
 
-from accounts.models import Purpose, User
-from accounts.queries import actor_for
-from audit.events import EventType, FactValue, NewEvent, Target
-from audit.operations import AuditUnavailable, accountable, append_alone, append_many
 from django.db.models import OuterRef, Q, Subquery, Value
 from django.db.models.fields import TextField
 from django.db.models.functions import Cast, Concat
 
+from accounts.models import Purpose, User
+from accounts.queries import actor_for
+from audit.events import EventType, FactValue, NewEvent, Target
+from audit.operations import AuditUnavailable, accountable, append_alone, append_many
 from recordings.models import Conversation, Party, PermittedUse
 
 

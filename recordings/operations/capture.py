@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
 
 import orjson
-from accounts.models import Source
-from audit.events import Actor, EventType, Target
-from audit.operations import append, append_alone
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 from uuid_utils.compat import uuid7
 
+from accounts.models import Source
+from audit.events import Actor, EventType, Target
+from audit.operations import append, append_alone
 from recordings.encryption import generate_key
 from recordings.formats.incoming import CannotCapture, IncomingConversation, IncomingFile
-from recordings.keyring import Keyring
+from recordings.keyring import Keyring, hash_key_name
 from recordings.media import Examined, NotPlayable, differs, examine
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from recordings.objectstore import content_key as object_key
 from recordings.operations import hashing
 from recordings.operations.rows import Places, write_rows
-from recordings.operations.workdir import work_directory
 from recordings.operations.sealing import Sealed, seal
+from recordings.operations.workdir import work_directory
 
 ACTOR = Actor.system("capture")
 
@@ -132,20 +132,31 @@ def capture(
         known = _known(source=source, id_hash=id_hash, content_hash=content_hash, now=now)
         if known is not None:
             return known
-        delivery = Delivery(
-            conversation_id=uuid7(),
-            incoming=incoming,
-            source=source,
-            content_key=generate_key(),
-            external_id_hash=id_hash,
-            content_hash=content_hash,
-        )
-        for file, file_hash in zip(incoming.files, file_hashes, strict=True):
-            delivery.dialogs.append(
-                _store_recording(
-                    file=file, file_hash=file_hash, delivery=delivery, store=store, keyring=keyring
-                )
+        with work_directory() as workdir:
+            examined = [
+                _examined(file=file, workdir=_made(workdir / str(place)))
+                for place, file in enumerate(incoming.files)
+            ]
+            delivery = Delivery(
+                conversation_id=uuid7(),
+                incoming=_with_its_end(incoming, examined),
+                source=source,
+                content_key=generate_key(),
+                external_id_hash=id_hash,
+                content_hash=content_hash,
             )
+            recordings = zip(incoming.files, file_hashes, examined, strict=True)
+            for file, file_hash, found in recordings:
+                delivery.dialogs.append(
+                    _store_recording(
+                        file=file,
+                        file_hash=file_hash,
+                        examined=found,
+                        delivery=delivery,
+                        store=store,
+                        keyring=keyring,
+                    )
+                )
         if incoming.messages:
             delivery.dialogs.append(_store_chat(delivery=delivery, store=store))
         _commit(delivery=delivery, places=places, keyring=keyring, now=now)
@@ -188,38 +199,60 @@ def _known(
     return Captured(row.pk, "unchanged")
 
 
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
+def _with_its_end(
+    incoming: IncomingConversation, examined: Sequence[Examined]
+) -> IncomingConversation:
+    """A sender that does not say when it ended leaves that to the longest recording."""
+    if not incoming.is_end_open:
+        return incoming
+    ends = [
+        file.started_at + timedelta(seconds=found.duration_seconds)
+        for file, found in zip(incoming.files, examined, strict=True)
+    ]
+    return replace(incoming, ended_at=max([incoming.ended_at, *ends]))
+
+
 def _store_recording(
     *,
     file: IncomingFile,
     file_hash: bytes,
+    examined: Examined,
     delivery: Delivery,
     store: ObjectStore,
     keyring: Keyring,
 ) -> StoredDialog:
     dialog_id = uuid7()
-    with work_directory() as workdir:
-        examined = _examined(file=file, workdir=workdir)
-        with hashing.opened(file) as stream:
-            again = keyring.hasher(hashing.hash_key_name(controller_id=delivery.source.controller_id))
+    again = keyring.hasher(hash_key_name(controller_id=delivery.source.controller_id))
 
-            def read() -> Iterator[bytes]:
-                for chunk in hashing.chunks_of(stream):
-                    again.update(chunk)
-                    yield chunk
+    def hashed(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in chunks:
+            again.update(chunk)
+            yield chunk
 
-            sealed = _seal(delivery=delivery, store=store, object_id=dialog_id, chunks=read)
-        if again.digest() != file_hash:
-            raise CannotCapture("The recording changed while it was being captured.")
-        rendition_id, rendition = None, None
-        if examined.playable_path is not None:
-            rendition_id = uuid7()
-            with examined.playable_path.open("rb") as playable:
-                rendition = _seal(
-                    delivery=delivery,
-                    store=store,
-                    object_id=rendition_id,
-                    chunks=lambda: hashing.chunks_of(playable),
-                )
+    with hashing.opened(file) as stream:
+        sealed = _seal(
+            delivery=delivery,
+            store=store,
+            object_id=dialog_id,
+            chunks=hashed(hashing.chunks_of(stream)),
+        )
+    if again.digest() != file_hash:
+        raise CannotCapture("The recording changed while it was being captured.")
+    rendition_id, rendition = None, None
+    if examined.playable_path is not None:
+        rendition_id = uuid7()
+        with examined.playable_path.open("rb") as playable:
+            rendition = _seal(
+                delivery=delivery,
+                store=store,
+                object_id=rendition_id,
+                chunks=hashing.chunks_of(playable),
+            )
     return StoredDialog(
         id=dialog_id,
         sealed=sealed,
@@ -236,7 +269,7 @@ def _seal(
     delivery: Delivery,
     store: ObjectStore,
     object_id: UUID,
-    chunks: Callable[[], Iterator[bytes]],
+    chunks: Iterator[bytes],
 ) -> Sealed:
     return seal(
         store=store,
@@ -245,7 +278,7 @@ def _seal(
             conversation_id=delivery.conversation_id,
             part_id=object_id,
         ),
-        chunks=chunks(),
+        chunks=chunks,
         content_key=delivery.content_key,
         object_id=object_id,
     )
@@ -299,9 +332,7 @@ def _store_chat(*, delivery: Delivery, store: ObjectStore) -> StoredDialog:
         }
     )
     dialog_id = uuid7()
-    sealed = _seal(
-        delivery=delivery, store=store, object_id=dialog_id, chunks=lambda: iter([body])
-    )
+    sealed = _seal(delivery=delivery, store=store, object_id=dialog_id, chunks=iter([body]))
     return StoredDialog(id=dialog_id, sealed=sealed, content_hash=delivery.content_hash)
 
 

@@ -8,17 +8,17 @@ from datetime import datetime
 from pathlib import Path
 
 from accounts.models import Source
-
-from recordings.formats import CannotCapture, IncomingConversation, Refused
+from recordings.formats.incoming import CannotCapture, IncomingConversation, Refused
 from recordings.formats.manifest import read_manifest
-from recordings.formats.sniff import sniff
+from recordings.formats.sniffing import Format, sniff
 from recordings.formats.vcon import read_vcon
 from recordings.keyring import Keyring
 from recordings.objectstore import ObjectStore
 from recordings.operations.capture import Captured, capture
-from recordings.operations.hashing import chunks_of
+from recordings.operations.hashing import CHUNK_BYTES, chunks_of
 from recordings.operations.quarantine import quarantine
 
+Chunks = Callable[[], Iterator[bytes]]
 UNNAMED = "No manifest among what was given names this file, so it belongs to no conversation."
 
 
@@ -32,15 +32,18 @@ class Tools:
     clock: Callable[[], datetime]
 
 
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One conversation, or one file, that was dealt with; `reason` says why it was quarantined."""
+    """
+    One conversation, or one file, that was dealt with.
+
+    `reason` says why it was quarantined; `left_out` names what a captured file holds besides.
+    """
 
     name: str
     captured: Captured | None
     reason: str | None
+    left_out: tuple[str, ...] = ()
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:
@@ -62,7 +65,7 @@ def take_in(*, paths: Iterable[Path], tools: Tools) -> Iterator[Outcome]:
     as does what cannot be read. Raises StoreUnavailable and AuditUnavailable: run again later.
     """
     files = files_at(paths)
-    kinds = {file: sniff(file) for file in files}
+    kinds = {file: _kind(file) for file in files}
     named: set[Path] = set()
     for file, kind in kinds.items():
         if kind == "manifest":
@@ -74,26 +77,40 @@ def take_in(*, paths: Iterable[Path], tools: Tools) -> Iterator[Outcome]:
             yield _put_aside(file, UNNAMED, tools=tools)
 
 
+def _kind(file: Path) -> Format:
+    try:
+        return sniff(file)
+    except OSError:
+        return "unknown"
+
+
 def _take_manifest(path: Path, *, tools: Tools, named: set[Path]) -> Iterator[Outcome]:
     for read in read_manifest(path):
         name = f"{path.name}:{read.line}"
         if isinstance(read.outcome, Refused):
             named.update(file.resolve() for file in read.outcome.files)
             yield _put_line_aside(
-                name, read.raw, read.outcome.files, read.outcome.reason, tools=tools
+                name,
+                _line_of(path, read.outcome),
+                read.outcome.files,
+                read.outcome.reason,
+                tools=tools,
             )
             continue
-        files = tuple(file.path for file in read.outcome.files if file.path is not None)
+        incoming = read.outcome
+        files = tuple(file.path for file in incoming.files if file.path is not None)
         named.update(file.resolve() for file in files)
         try:
-            yield Outcome(name, _capture(read.outcome, tools=tools), None)
+            yield Outcome(name, _capture(incoming, tools=tools), None)
         except CannotCapture as refused:
-            yield _put_line_aside(name, read.raw, files, str(refused), tools=tools)
+            yield _put_line_aside(name, _bytes(read.raw), files, str(refused), tools=tools)
 
 
 def _take_vcon(path: Path, *, tools: Tools) -> Outcome:
     try:
-        return Outcome(path.name, _capture(read_vcon(path), tools=tools), None)
+        incoming = read_vcon(path)
+        captured = _capture(incoming, tools=tools)
+        return Outcome(path.name, captured, None, incoming.left_out)
     except CannotCapture as refused:
         return _put_aside(path, str(refused), tools=tools)
 
@@ -108,10 +125,28 @@ def _capture(incoming: IncomingConversation, *, tools: Tools) -> Captured:
     )
 
 
+def _bytes(raw: bytes) -> Chunks:
+    return lambda: iter([raw])
+
+
+def _line_of(path: Path, refused: Refused) -> Chunks:
+    """The whole line, read again from the file where it was too long to be held."""
+
+    def chunks() -> Iterator[bytes]:
+        with path.open("rb") as stream:
+            stream.seek(refused.offset_bytes)
+            left = refused.length_bytes
+            while left and (chunk := stream.read(min(left, CHUNK_BYTES))):
+                left -= len(chunk)
+                yield chunk
+
+    return chunks
+
+
 def _put_line_aside(
-    name: str, raw: bytes, files: tuple[Path, ...], reason: str, *, tools: Tools
+    name: str, line: Chunks, files: tuple[Path, ...], reason: str, *, tools: Tools
 ) -> Outcome:
-    _quarantine(name, lambda: iter([raw]), reason, tools=tools)
+    _quarantine(name, line, reason, tools=tools)
     for file in files:
         _put_aside(file, reason, tools=tools)
     return Outcome(name, None, reason)
@@ -130,9 +165,7 @@ def _put_aside(path: Path, reason: str, *, tools: Tools) -> Outcome:
     return Outcome(path.name, None, reason)
 
 
-def _quarantine(
-    name: str, chunks: Callable[[], Iterator[bytes]], reason: str, *, tools: Tools
-) -> None:
+def _quarantine(name: str, chunks: Chunks, reason: str, *, tools: Tools) -> None:
     quarantine(
         source=tools.source,
         name=name,

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from audit.events import Actor, EventType, FactValue, NewEvent, Target
-from audit.operations import append_many
 from django.db import transaction
 from django.db.models import F
 
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
+from audit.operations import append_many
 from recordings.keyring import Keyring
 from recordings.models import (
     Conversation,
@@ -122,9 +122,7 @@ def bring_back(
 
 
 @transaction.atomic
-def destroy_keys(
-    *, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime
-) -> KeysDestroyed:
+def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> KeysDestroyed:
     """
     Destroy the content keys of withdrawn conversations, and all small values sealed under them.
 

@@ -10,9 +10,8 @@ from accounts.models import User
 from accounts.queries import actor_for, controllers_for
 from audit.events import EventType
 from audit.operations import append_alone
-
-from recordings.operations.access import Looker
 from recordings.models import Conversation, QuarantinedItem, Segment
+from recordings.operations.access import Looker
 from recordings.paging import Cursor, Page, page_of
 from recordings.queries import PAGE_ROWS, Filters, count_open, find_page, segments_of
 
@@ -58,9 +57,7 @@ def list_conversations(*, looker: Looker, filters: Filters, cursor: Cursor | Non
     )
 
 
-def list_quarantined(
-    *, user: User, at: datetime, cursor: Cursor | None
-) -> Page[QuarantinedItem]:
+def list_quarantined(*, user: User, at: datetime, cursor: Cursor | None) -> Page[QuarantinedItem]:
     """
     Find one page of what waits at the controllers that are the user's to see, and log the look.
 

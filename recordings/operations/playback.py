@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
-from audit.events import EventType, FactValue, Target
 from django.conf import settings
 
+from audit.events import EventType, FactValue, Target
 from recordings.content_keys import content_key, rendition_body
 from recordings.encryption import SegmentReader, SegmentSpan, segments_for
 from recordings.keyring import Keyring
@@ -118,9 +118,7 @@ def open_waveform(*, looker: Looker, dialog_id: UUID, keyring: Keyring) -> tuple
         .first()
     )
     if peaks is None:
-        refuse(
-            looker=looker, conversation_id=None, event_type=EventType.CONVERSATION_REFUSED
-        )
+        refuse(looker=looker, conversation_id=None, event_type=EventType.CONVERSATION_REFUSED)
     conversation = open_conversation(
         looker=looker,
         conversation_id=peaks.dialog.conversation_id,
@@ -130,4 +128,3 @@ def open_waveform(*, looker: Looker, dialog_id: UUID, keyring: Keyring) -> tuple
     )
     key = content_key(conversation=conversation, keyring=keyring)
     return peaks.dialog, rendition_body(rendition=peaks, key=key)
-

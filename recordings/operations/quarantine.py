@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
-from accounts.models import Source
-from audit.events import Actor, EventType, Target
-from audit.operations import append
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
+from accounts.models import Source
+from audit.events import Actor, EventType, Target
+from audit.operations import append
 from recordings.encryption import encrypt_bytes, generate_key
 from recordings.keyring import Keyring, hash_key_name, kek_name
 from recordings.models import QuarantinedItem
@@ -73,9 +73,7 @@ def quarantine(
         _commit(item=item, now=now)
     except IntegrityError:
         # Another process was first; what we stored is a stray that nothing can decrypt.
-        return QuarantinedItem.objects.get(
-            source=source, content_hash=content_hash, reason=reason
-        )
+        return QuarantinedItem.objects.get(source=source, content_hash=content_hash, reason=reason)
     return item
 
 

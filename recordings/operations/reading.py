@@ -8,9 +8,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from audit.events import EventType
 from django.utils.functional import cached_property
 
+from audit.events import EventType
 from recordings.content_keys import content_key, party_details
 from recordings.encryption import decrypt_bytes
 from recordings.keyring import Keyring
@@ -63,9 +63,7 @@ def read_conversation(
     Raises AccessRefused, AuditUnavailable, StoreUnavailable, KeyMissing, KeyringUnavailable,
     ContentAltered.
     """
-    kind = (
-        Conversation.objects.filter(pk=conversation_id).values_list("kind", flat=True).first()
-    )
+    kind = Conversation.objects.filter(pk=conversation_id).values_list("kind", flat=True).first()
     is_chat = kind == Conversation.Kind.CHAT
     conversation = open_conversation(
         looker=looker,
@@ -75,7 +73,8 @@ def read_conversation(
     )
     key = content_key(conversation=conversation, keyring=keyring)
     parties = [
-        SeenParty(party, _name_of(party, key)) for party in conversation.parties.select_related("user")
+        SeenParty(party, _name_of(party, key))
+        for party in conversation.parties.select_related("user")
     ]
     dialogs = list(conversation.dialogs.select_related("stored_object"))
     return SeenConversation(

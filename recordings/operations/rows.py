@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import orjson
-from accounts.models import Queue, Source, Team, User
 
+from accounts.models import Queue, Source, Team, User
 from recordings.encryption import encrypt_bytes
 from recordings.formats.incoming import CannotCapture, IncomingConversation
 from recordings.keyring import Keyring, kek_name
@@ -63,9 +63,7 @@ class Places:
             raise CannotCapture("A team that is named is not known here.")
         if queue_slugs - queues.keys():
             raise CannotCapture("A queue that is named is not known for the company.")
-        users = {
-            user.login: user for user in User.objects.filter(login__in=logins) if user.login
-        }
+        users = {user.login: user for user in User.objects.filter(login__in=logins) if user.login}
         return cls(teams, queues, users)
 
 
@@ -132,7 +130,7 @@ def _earlier(*, delivery: Delivery, keyring: Keyring) -> Conversation | None:
 def _duration_seconds(delivery: Delivery) -> float:
     heard = [dialog.examined.duration_seconds for dialog in delivery.dialogs if dialog.examined]
     if heard:
-        return sum(heard)
+        return float(sum(heard))
     return (delivery.incoming.ended_at - delivery.incoming.started_at).total_seconds()
 
 
@@ -145,7 +143,7 @@ def _write_parties(*, delivery: Delivery, places: Places, keyring: Keyring) -> l
             role=said.role,
             user=places.users.get(said.login) if said.login else None,
         )
-        if said.role == Party.Role.CUSTOMER and said.identifiers:
+        if said.role == "customer" and said.identifiers:
             kind, value = said.identifiers[0]
             party.data_subject = _data_subject(
                 delivery=delivery, keyring=keyring, kind=kind, value=value

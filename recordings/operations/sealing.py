@@ -38,9 +38,7 @@ def seal(
     Raises StoreUnavailable and StoreRefused.
     """
     counter = _Counter()
-    sealed = encrypt_chunks(
-        counter.plain(chunks), key=content_key, associated_data=object_id.bytes
-    )
+    sealed = encrypt_chunks(counter.plain(chunks), key=content_key, associated_data=object_id.bytes)
     version_id = store.put(key, counter.stored(sealed), legal_hold=legal_hold)
     return Sealed(
         key=key,

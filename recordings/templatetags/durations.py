@@ -1,8 +1,6 @@
-"""Lengths of time, and speeds, as a listener reads them."""
+"""Lengths of time as a listener reads them."""
 
 from __future__ import annotations
-
-from decimal import Decimal
 
 from django import template
 
@@ -17,9 +15,3 @@ def clock(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-@register.simple_tag
-def playback_speeds() -> list[Decimal]:
-    """Find the speeds the player offers, as multiples of the spoken one."""
-    return [Decimal(hundredths) / 100 for hundredths in (75, 100, 125, 150, 175, 200)]

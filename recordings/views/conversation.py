@@ -6,8 +6,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
-from accounts.http import SignedInRequest
-from accounts.queries import controllers_for
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import NoReverseMatch, reverse
@@ -16,6 +14,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from accounts.http import SignedInRequest
+from accounts.queries import controllers_for
 from recordings.keyring import FileKeyring
 from recordings.models import Dialog, Segment
 from recordings.objectstore import ObjectStore

@@ -6,18 +6,19 @@ from datetime import datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from accounts.http import SignedInRequest
-from accounts.models import TeamPermission
-from accounts.queries import purposes_for, team_permissions_of
 from django import forms
 from django.conf import settings
 from django.http import HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.timezone import make_aware
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
+from accounts.http import SignedInRequest
+from accounts.models import TeamPermission
+from accounts.queries import purposes_for, team_permissions_of
 from recordings.models import Conversation
 from recordings.operations.access import Looker
 from recordings.operations.listing import Listing, list_conversations
@@ -75,12 +76,16 @@ class FilterForm(forms.Form):
         if not self.is_valid():
             return ""
         return ", ".join(
-            f"{field.label}: {dict(field.field.choices).get(value, value)}"
-            if isinstance(field.field, forms.ChoiceField)
-            else f"{field.label}: {value:%d.%m.%Y}"
+            f"{field.label}: {_said(field.field, value)}"
             for field in self
             if (value := self.cleaned_data.get(field.name))
         )
+
+
+def _said(field: forms.Field, value: Any) -> str:
+    if isinstance(field, forms.ChoiceField):
+        return next((str(label) for key, label in field.widget.choices if key == value), value)
+    return date_format(value, "SHORT_DATE_FORMAT")
 
 
 def _midnight(date: Any, *, days: int = 0) -> datetime | None:

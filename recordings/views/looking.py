@@ -7,15 +7,15 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec
 from urllib.parse import urlencode
 
-from accounts.http import SignedInRequest
-from accounts.operations import refuse_page
-from accounts.queries import has_undertaken, purposes_for
-from audit.operations import AuditUnavailable
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from recordings.keyring import KeyringUnavailable, KeyMissing
+from accounts.http import SignedInRequest
+from accounts.operations import refuse_page
+from accounts.queries import has_undertaken, purposes_for
+from audit.operations import AuditUnavailable
+from recordings.keyring import KeyMissing, KeyringUnavailable
 from recordings.objectstore import ObjectMissing, StoreRefused, StoreUnavailable
 from recordings.operations.access import AccessRefused, Looker
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from accounts.http import SignedInRequest
-from accounts.permissions import needs_permission
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from accounts.http import SignedInRequest
+from accounts.permissions import needs_permission
 from recordings.operations.listing import list_quarantined
 from recordings.paging import Cursor
 

@@ -6,17 +6,17 @@ from collections.abc import AsyncIterator
 from uuid import UUID
 
 import structlog
-from accounts.http import SignedInRequest
-from accounts.queries import has_undertaken
 from asgiref.sync import sync_to_async
-from audit.events import Actor, EventType, Target
-from audit.operations import AuditUnavailable, append_alone
 from django.db import connections
 from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 
+from accounts.http import SignedInRequest
+from accounts.queries import has_undertaken
+from audit.events import Actor, EventType, Target
+from audit.operations import AuditUnavailable, append_alone
 from recordings.encryption import ContentAltered, RangeDecrypter
 from recordings.keyring import FileKeyring, KeyDoesNotFit, KeyMissing, KeyringUnavailable
-from recordings.media.peaks import unpack
+from recordings.media.peaks import peaks_by_channel
 from recordings.objectstore import ObjectMissing, ObjectStore, StoreRefused, StoreUnavailable
 from recordings.operations.access import AccessRefused
 from recordings.operations.playback import OpenedRange, open_range, open_waveform
@@ -154,7 +154,7 @@ def waveform(request: SignedInRequest, dialog_id: UUID) -> HttpResponse:
     return JsonResponse(
         {
             "duration": dialog.duration_seconds,
-            "channels": unpack(peaks),
+            "channels": peaks_by_channel(peaks),
             "roles": dialog.channel_roles,
         },
         headers={"Cache-Control": "no-store"},

@@ -11,7 +11,7 @@ from recordings.models import Conversation
 
 
 class Matter(models.Model):
-    """Why destruction is barred: a dispute, an authority's order. Opens what it holds to handlers."""
+    """Why destruction is barred, such as a dispute; opens what it holds to its handlers."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="matters")

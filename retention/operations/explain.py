@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from audit.events import Actor, EventType, Target
-from audit.operations import append
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
-from recordings.models import Conversation
 
+from audit.events import Actor, EventType, Target
+from audit.operations import append
+from recordings.models import Conversation
 from retention.explaining import Explanation, explanation_of
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from config.grants import all_grants
 from django.core.management.base import BaseCommand
 from django.db import connection, transaction
+
+from config.grants import all_grants
 
 EXAMPLE = """
 Example:

@@ -7,15 +7,16 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
 from accounts.models import Source
 from audit import clock
 from audit.operations import AuditUnavailable
-from django.core.management.base import BaseCommand, CommandError
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
 from recordings.operations.intake import Tools, take_in
 from recordings.operations.workdir import sweep_work_directories
-from tqdm import tqdm
 
 EXAMPLE = """
 Example:
@@ -70,11 +71,14 @@ class Command(BaseCommand):
             for outcome in bar:
                 if outcome.captured is not None:
                     tally[outcome.captured.outcome] += 1
+                    if outcome.left_out and not options["json"]:
+                        left = ", ".join(outcome.left_out)
+                        bar.write(f"{outcome.name}: captured without its {left}", file=self.stderr, end="")
                     continue
                 tally["quarantined"] += 1
                 reasons.append({"name": outcome.name, "reason": outcome.reason or ""})
                 if not options["json"]:
-                    bar.write(f"{outcome.name}: {outcome.reason}", file=self.stderr)
+                    bar.write(f"{outcome.name}: {outcome.reason}", file=self.stderr, end="")
         except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as stopped:
             raise CommandError(
                 f"{stopped} What is captured stays; run the command again.", returncode=2

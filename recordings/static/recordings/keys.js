@@ -6,19 +6,17 @@ const ACTS_ON_SPACE_OR_ENTER = "button, a, summary, input, select, textarea";
 const toggle = document.querySelector("[data-keys-switch]");
 
 /**
- * Sends the preferences to the server, which remembers them; nothing is kept in the browser.
- * @param {Record<string, string>} changes by form field; what is not named is sent as it was
+ * Sends changed preferences to the server, which remembers them; nothing is kept in the browser.
+ * @param {Record<string, string>} changes `keys` and `skip_silence` "on" or "off", `speed` a number
  */
 export function remember(changes) {
   const url = toggle?.dataset.preferencesUrl;
   if (!url) return;
-  const preferences = Object.assign(JSON.parse(toggle.dataset.preferences), changes);
-  toggle.dataset.preferences = JSON.stringify(preferences);
   const token = document.querySelector("input[name=csrfmiddlewaretoken]")?.value ?? "";
   fetch(url, {
     method: "POST",
     headers: { "X-CSRFToken": token },
-    body: new URLSearchParams(preferences),
+    body: new URLSearchParams(changes),
     credentials: "same-origin",
   }).catch(() => {});
 }
@@ -36,7 +34,7 @@ export function bindKeys(actions) {
   toggle?.addEventListener("click", () => {
     areOn = !areOn;
     toggle.setAttribute("aria-pressed", String(areOn));
-    remember({ uses_letter_keys: areOn ? "on" : "" });
+    remember({ keys: areOn ? "on" : "off" });
   });
 
   document.addEventListener("keydown", (event) => {

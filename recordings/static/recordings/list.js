@@ -10,7 +10,7 @@ function step(by) {
 }
 
 bindKeys({
-  "/": () => document.querySelector("[data-search], .filters input")?.focus(),
+  "/": () => document.querySelector(".filters :is(input:not([type=hidden]), select)")?.focus(),
   j: () => step(1),
   k: () => step(-1),
 });

@@ -46,7 +46,7 @@ class Player {
     this.part("skip").addEventListener("click", () => this.toggleSkip());
     this.part("speed").addEventListener("change", (event) => {
       this.setSpeed(event.target.value);
-      remember({ playback_speed: event.target.value });
+      remember({ speed: event.target.value });
     });
     this.part("seek").addEventListener("input", (event) => this.seek(Number(event.target.value)));
     this.part("seek").addEventListener("keydown", (event) => {
@@ -86,6 +86,7 @@ class Player {
     this.audio.pause();
     this.audio.removeAttribute("src");
     this.audio.load();
+    this.showState();
     this.say("ended");
   }
 
@@ -157,14 +158,14 @@ class Player {
     select.selectedIndex = at;
     this.setSpeed(select.value);
     this.say("speed", { speed: select.options[at].text });
-    remember({ playback_speed: select.value });
+    remember({ speed: select.value });
   }
 
   toggleSkip() {
     this.skips = !this.skips;
     this.part("skip").setAttribute("aria-pressed", String(this.skips));
     this.say(this.skips ? "skipOn" : "skipOff");
-    remember({ skips_silence: this.skips ? "on" : "" });
+    remember({ skip_silence: this.skips ? "on" : "off" });
   }
 
   passSilence() {
@@ -198,12 +199,14 @@ class Player {
   }
 }
 
-function laneColors(roles) {
-  const style = getComputedStyle(document.documentElement);
-  const ink = style.getPropertyValue("--ink").trim();
-  return roles.map((role) => ({
-    waveColor: style.getPropertyValue(role === "customer" ? "--customer" : "--agent").trim(),
-    progressColor: ink,
+function token(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+}
+
+function laneColors(channels, roles) {
+  return channels.map((_, i) => ({
+    waveColor: token({ agent: "agent", customer: "customer" }[roles[i]] ?? "accent"),
+    progressColor: token("ink"),
   }));
 }
 
@@ -213,23 +216,23 @@ async function drawLanes(player) {
   const answer = await fetch(root.dataset.peaksUrl, { credentials: "same-origin" });
   if (!answer.ok) throw new Error(`peaks answered ${answer.status}`);
   const { duration, channels, roles } = await answer.json();
-  player.duration = duration;
+  if (duration) player.duration = duration;
   player.silences = findSilences(channels, duration);
   player.show();
+  if (channels.length === 0) throw new Error("no peaks");
   // The nonce property is readable by script while the attribute is hidden from style sheets.
   const nonce = document.querySelector("script[data-player-script]").nonce;
   const { default: WaveSurfer } = await import(root.dataset.wavesurferUrl);
-  const style = getComputedStyle(document.documentElement);
   const wave = WaveSurfer.create({
     container,
     media: audio,
     peaks: channels,
-    duration,
+    duration: player.duration,
     audioRate: audio.playbackRate,
     cspNonce: nonce,
     height: LANE_HEIGHT_PIXELS,
-    splitChannels: laneColors(roles),
-    cursorColor: style.getPropertyValue("--ink").trim(),
+    splitChannels: laneColors(channels, roles),
+    cursorColor: token("ink"),
     cursorWidth: 2,
     barWidth: 2,
     barGap: 2,
@@ -239,7 +242,7 @@ async function drawLanes(player) {
     hideScrollbar: true,
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-    wave.setOptions({ splitChannels: laneColors(roles) });
+    wave.setOptions({ splitChannels: laneColors(channels, roles), cursorColor: token("ink") });
   });
 }
 

@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from audit import clock
-from audit.events import Actor
 from django.core.management.base import BaseCommand, CommandError, no_translations
 
+from audit import clock
+from audit.events import Actor
 from retention.explaining import ExplainedPurpose, Explanation, Next
 from retention.operations.explain import ConversationUnknown, explain
 from retention.queries import zone_of

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from django.db.models import Q
+
 from recordings.models import Conversation, StoredObject
 from recordings.objectstore import ObjectHeld, ObjectStore, StoreError, Version
-
 from retention.models import Destruction
 from retention.operations.purge.leases import Batch, Clock
 from retention.operations.purge.steps import note_strays

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from audit.events import Actor, EventType, NewEvent, Outcome, Target
-from audit.operations import append_many
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F, QuerySet
 
+from audit.events import Actor, EventType, NewEvent, Outcome, Target
+from audit.operations import append_many
 from retention.models import Destruction
 from retention.models.purge import DestructionQuerySet
 from retention.operations.purge.presence import WORKER, is_there, presence

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import UUID
 
-from audit.events import Actor, EventType, FactValue, Outcome, Target
-from audit.operations import append
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, OuterRef
-from recordings.objectstore import ObjectStore, StoreError, StoreUnavailable
 
+from audit.events import Actor, EventType, FactValue, Outcome, Target
+from audit.operations import append
+from recordings.objectstore import ObjectStore, StoreError
 from retention.models import Destruction, PurgeRun
 from retention.operations.purge import leases, selection, steps
 from retention.operations.purge.deletion import OthersVanished, delete_and_confirm
@@ -138,7 +138,7 @@ def purge(
         raise PurgeStopped(
             "The database or its audit log cannot be written: nothing is destroyed without it."
         ) from error
-    except StoreUnavailable as error:
+    except StoreError as error:
         raise PurgeStopped(str(error)) from error
     worker.tally.need_person = _open().filter(needs_person_at__isnull=False).count()
     return worker.tally

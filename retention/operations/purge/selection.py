@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Max, Q
-from recordings.models import Conversation, StoredObject
 
+from recordings.models import Conversation, StoredObject
 from retention.models import Hold, PurgeRun
 
 USUAL_DAYS = 30

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
+from django.db import connection, transaction
+
 from audit import canonical
 from audit.events import Actor, EventType, Target
 from audit.operations import append
 from audit.registry import instant
-from django.conf import settings
-from django.db import connection, transaction
 from recordings.models import PermittedUse
 from recordings.objectstore import ObjectExists, ObjectStore
 from recordings.operations import lifecycle
-
 from retention.models import Destruction, PurgeRun
 from retention.operations.purge.leases import Batch, lease_end, progressed
 

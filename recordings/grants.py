@@ -1,0 +1,52 @@
+"""What each database role may do with conversations, their parts and what waits in quarantine."""
+
+_READ = [
+    ("SELECT", "TABLE recordings_conversation"),
+    ("SELECT", "TABLE recordings_datasubject"),
+    ("SELECT", "TABLE recordings_dialog"),
+    ("SELECT", "TABLE recordings_party"),
+    ("SELECT", "TABLE recordings_permitteduse"),
+    ("SELECT", "TABLE recordings_quarantineditem"),
+    ("SELECT", "TABLE recordings_rendition"),
+    ("SELECT", "TABLE recordings_segment"),
+    ("SELECT", "TABLE recordings_storedobject"),
+]
+# By column: a hold brings back and counts; neither web nor work can withdraw for good, since both
+# lack the columns that say that a key is destroyed.
+_HOLD = [
+    (
+        "UPDATE (state, withdrawn_at, hold_count, destroy_after, kek_name, wrapped_key)",
+        "TABLE recordings_conversation",
+    ),
+    ("INSERT, UPDATE, DELETE", "TABLE recordings_permitteduse"),
+]
+_CAPTURE = [
+    ("INSERT", "TABLE recordings_conversation"),
+    ("INSERT", "TABLE recordings_datasubject"),
+    ("INSERT", "TABLE recordings_dialog"),
+    ("INSERT", "TABLE recordings_party"),
+    ("INSERT", "TABLE recordings_quarantineditem"),
+    ("INSERT", "TABLE recordings_rendition"),
+    ("INSERT", "TABLE recordings_segment"),
+    ("INSERT, UPDATE (legal_hold)", "TABLE recordings_storedobject"),
+]
+_PURGE = [
+    (
+        "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
+        "external_id, tags, language, message_count)",
+        "TABLE recordings_conversation",
+    ),
+    ("UPDATE (sealed_name), DELETE", "TABLE recordings_dialog"),
+    ("UPDATE (sealed_details), DELETE", "TABLE recordings_party"),
+    ("DELETE", "TABLE recordings_permitteduse"),
+    ("DELETE", "TABLE recordings_rendition"),
+    ("UPDATE (agent_id)", "TABLE recordings_segment"),
+    ("UPDATE (legal_hold), DELETE", "TABLE recordings_storedobject"),
+]
+
+# Role → (privilege, object) as in GRANT privilege ON object TO role.
+GRANTS: dict[str, list[tuple[str, str]]] = {
+    "tallenne_web": _READ + _HOLD,
+    "tallenne_work": _READ + _HOLD + _CAPTURE,
+    "tallenne_purge": _READ + _PURGE,
+}

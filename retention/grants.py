@@ -1,0 +1,41 @@
+"""What each database role may do with rules, matters, holds, purge runs and their proof."""
+
+_READ = [
+    ("SELECT", "TABLE retention_destruction"),
+    ("SELECT", "TABLE retention_hold"),
+    ("SELECT", "TABLE retention_matter"),
+    ("SELECT", "TABLE retention_matterhandler"),
+    ("SELECT", "TABLE retention_purgerun"),
+    ("SELECT", "TABLE retention_purposelimit"),
+    ("SELECT", "TABLE retention_recomputation"),
+    ("SELECT", "TABLE retention_retentionrule"),
+    ("SELECT", "TABLE retention_ruleversion"),
+]
+_HOLD = [
+    ("INSERT, UPDATE (lifted_at, lifted_by_id)", "TABLE retention_hold"),
+    ("INSERT, UPDATE (closed_at)", "TABLE retention_matter"),
+    ("INSERT", "TABLE retention_matterhandler"),
+    # What a hold brings back leaves its run.
+    ("UPDATE (recalled_at, leased_until)", "TABLE retention_destruction"),
+]
+_RULE = [
+    ("INSERT, UPDATE", "TABLE retention_retentionrule"),
+    # A version is never changed, only followed by another.
+    ("INSERT", "TABLE retention_ruleversion"),
+    ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
+    ("INSERT, UPDATE", "TABLE retention_recomputation"),
+]
+_PURGE = [
+    ("INSERT, UPDATE", "TABLE retention_destruction"),
+    ("INSERT, UPDATE", "TABLE retention_purgerun"),
+    ("USAGE", "SEQUENCE retention_lease_token"),
+    # For `reconcile`: events that no partition was made for.
+    ("SELECT", "TABLE audit_misplaced"),
+]
+
+# Role → (privilege, object) as in GRANT privilege ON object TO role.
+GRANTS: dict[str, list[tuple[str, str]]] = {
+    "tallenne_web": _READ + _HOLD + _RULE,
+    "tallenne_work": _READ + _HOLD + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_purge": _READ + _PURGE,
+}

@@ -1,0 +1,54 @@
+"""What the workers are rung for; the truth of what is to be done stands in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from celery import shared_task
+
+from audit import clock
+from recordings.keyring import FileKeyring, KeyringUnavailable
+from recordings.objectstore import ObjectStore, StoreUnavailable
+from retention.operations import mirror
+from retention.operations.purge.heartbeat import beat
+from retention.operations.purge.run import purge as run_purge
+from retention.operations.recompute import recompute_next
+
+
+@shared_task(acks_late=True)  # type: ignore[untyped-decorator]
+def purge() -> None:
+    """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
+    run_purge(
+        content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now
+    )
+    beat(now=clock.now())
+
+
+@shared_task(  # type: ignore[untyped-decorator]
+    acks_late=True,
+    autoretry_for=(StoreUnavailable, mirror.MirrorBusy),
+    retry_backoff=True,
+    max_retries=8,
+)
+def mirror_holds(*, conversation_ids: Sequence[str]) -> None:
+    """Tell the store of the holds on these conversations."""
+    mirror.mirror_holds(
+        store=ObjectStore.for_content(),
+        now=clock.now(),
+        conversation_ids=[UUID(pk) for pk in conversation_ids],
+    )
+
+
+@shared_task(acks_late=True, throws=(StoreUnavailable, mirror.MirrorBusy))  # type: ignore[untyped-decorator]
+def sweep_holds() -> None:
+    """Tell the store of all holds it has not been told of; the next sweep tries again."""
+    mirror.mirror_holds(store=ObjectStore.for_content(), now=clock.now())
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))  # type: ignore[untyped-decorator]
+def recompute_uses() -> None:
+    """Cover conversations anew whose rules have changed, until all are done."""
+    keyring = FileKeyring.from_settings()
+    while recompute_next(now=clock.now(), keyring=keyring):
+        pass

@@ -1,0 +1,1 @@
+"""The test suite: see tests/conftest.py for what every test may ask for."""

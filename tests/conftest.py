@@ -1,0 +1,106 @@
+"""Fixtures for every test: the servers, a database, roles to act as, people at their browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.harness import session
+
+if TYPE_CHECKING:
+    from accounts.models import User
+    from config.servers import Servers
+    from tests.harness.databases import Clones
+    from tests.harness.roles import Role, Stage
+    from tests.harness.visitors import Visitor
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the servers and Django before test modules are imported: they import models."""
+    if config.option.help or config.option.version:
+        return
+    session.begin()
+    import django
+
+    django.setup()
+
+
+def pytest_unconfigure() -> None:
+    """End the servers, if nobody else needs them."""
+    session.end()
+
+
+@pytest.fixture(scope="session")
+def servers() -> Servers:
+    """The three servers of this run."""
+    return session.servers()
+
+
+@pytest.fixture(scope="session")
+def clones(servers: Servers) -> Iterator[Clones]:
+    """Ready databases."""
+    from tests.harness.databases import Clones, template
+
+    made = Clones(servers, source=template(servers))
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def stage(servers: Servers, clones: Clones, tmp_path: Path) -> Iterator[Stage]:
+    """A database and a keyring of this test's own; arrangement runs as the database's owner."""
+    from recordings.keyring import FileKeyring
+
+    from tests.harness.roles import Stage
+
+    keys = tmp_path / "keyring"
+    FileKeyring.prepare(keys)
+    made = Stage(servers, clones.take(), keys)
+    with made.opened():
+        yield made
+    clones.give_back(made.database)
+
+
+@pytest.fixture
+def database(stage: Stage) -> str:
+    """The name of this test's own database, to which Django is connected as its owner."""
+    return stage.database
+
+
+@pytest.fixture
+def db(database: str) -> str:
+    """The same, by the name that is usual with pytest and Django."""
+    return database
+
+
+@pytest.fixture(autouse=True)
+def _database_if_marked(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("django_db"):
+        request.getfixturevalue("database")
+
+
+@pytest.fixture
+def acting_as(stage: Stage) -> Callable[[Role], AbstractContextManager[None]]:
+    """Within `with acting_as("web"):` this process has that role's rights and no others."""
+    return stage.acting_as
+
+
+@pytest.fixture
+def signed_in(stage: Stage) -> Callable[[User], Visitor]:
+    """Give the browser of a person who has signed in."""
+    from tests.harness.visitors import Visitor
+
+    return lambda user: Visitor(stage, user)
+
+
+@pytest.fixture
+def visitor(stage: Stage) -> Visitor:
+    """The browser of somebody who has not signed in."""
+    from tests.harness.visitors import Visitor
+
+    return Visitor(stage)

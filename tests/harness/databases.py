@@ -1,0 +1,181 @@
+"""A migrated template database, and a clone of it for each test."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from queue import Queue
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from config.servers import Servers
+from tests.harness.session import DATA, ROOT
+
+TEMPLATE = "test_template_"
+CLONE = "test_clone_"
+# What decides how the template looks besides the migrations themselves.
+DECIDING = ("requirements.txt", "config/grants.py", "config/settings.py", "*/grants.py")
+
+
+def address(url: str, *, database: str) -> str:
+    """Give the URL of another database of the same server, for the same login."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+def template(servers: Servers) -> str:
+    """Give the name of the migrated and granted database; made once per state of the sources."""
+    name = TEMPLATE + _state_of_the_sources()
+    with (DATA / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with _owner(servers) as connection:
+            if not _exists(connection, name):
+                _make_template(servers, connection, name)
+    return name
+
+
+def _state_of_the_sources() -> str:
+    found = hashlib.sha256()
+    patterns = (*DECIDING, "*/migrations/*.py")
+    for path in sorted({path for pattern in patterns for path in ROOT.glob(pattern)}):
+        found.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def _make_template(servers: Servers, connection: psycopg.Connection, name: str) -> None:
+    draft = f"{name}_draft"
+    drop(connection, draft)
+    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(draft)))
+    environment = servers.environment("owner")
+    environment["DATABASE_URL"] = address(environment["DATABASE_URL"], database=draft)
+    for command in (["migrate", "--noinput", "--verbosity=0"], ["grant"]):
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command, "--skip-checks"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"manage.py {command[0]} failed:\n{done.stderr[-4000:]}")
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+            sql.Identifier(draft), sql.Identifier(name)
+        )
+    )
+
+
+def drop_left_behind(servers: Servers) -> None:
+    """Drop what an earlier run, killed or of other sources, has left; only while alone."""
+    keep = TEMPLATE + _state_of_the_sources()
+    with _owner(servers) as connection:
+        rows = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE %s OR datname LIKE %s",
+            [f"{TEMPLATE}%", f"{CLONE}%"],
+        ).fetchall()
+        for (name,) in rows:
+            if name != keep:
+                drop(connection, name)
+
+
+def _exists(connection: psycopg.Connection, name: str) -> bool:
+    found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+    return found.fetchone() is not None
+
+
+def drop(connection: psycopg.Connection, name: str) -> None:
+    """Drop a database, whoever is connected to it."""
+    connection.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    )
+
+
+@contextmanager
+def _owner(servers: Servers) -> Iterator[psycopg.Connection]:
+    url = address(servers.environment("owner")["DATABASE_URL"], database="postgres")
+    with psycopg.connect(url, autocommit=True) as connection:
+        yield connection
+
+
+@dataclass(slots=True)
+class Clones:
+    """
+    Ready clones of the template: one is made while a test runs, those used are dropped.
+
+    Cloning anew, as the owner, is the only way back: TRUNCATE is refused on the audit log.
+    """
+
+    servers: Servers
+    source: str
+    _ready: Queue[str | BaseException] = field(default_factory=lambda: Queue(maxsize=1))
+    _used: Queue[str | None] = field(default_factory=Queue)
+    _is_over: threading.Event = field(default_factory=threading.Event)
+    _workers: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin to make clones, and to drop used ones."""
+        for work in (self._make, self._drop):
+            thread = threading.Thread(target=work, name=f"clones-{work.__name__}", daemon=True)
+            thread.start()
+            self._workers.append(thread)
+
+    def take(self) -> str:
+        """Give the name of a fresh clone."""
+        name = self._ready.get()
+        if isinstance(name, BaseException):
+            raise name
+        return name
+
+    def give_back(self, name: str) -> None:
+        """Have a used clone dropped."""
+        self._used.put(name)
+
+    def stop(self) -> None:
+        """Drop what is left."""
+        self._is_over.set()
+        ready = self._ready.get()
+        if isinstance(ready, str):
+            self._used.put(ready)
+        self._workers[0].join()
+        while not self._ready.empty():
+            ready = self._ready.get()
+            if isinstance(ready, str):
+                self._used.put(ready)
+        self._used.put(None)
+        self._workers[1].join()
+
+    def _make(self) -> None:
+        while not self._is_over.is_set():
+            try:
+                with _owner(self.servers) as connection:
+                    while not self._is_over.is_set():
+                        self._ready.put(clone(connection, source=self.source))
+            except psycopg.Error as failure:
+                self._ready.put(failure)
+
+    def _drop(self) -> None:
+        with _owner(self.servers) as connection:
+            while (name := self._used.get()) is not None:
+                drop(connection, name)
+
+
+def clone(connection: psycopg.Connection, *, source: str) -> str:
+    """Make a database like the source, to which nobody may be connected; gives its name."""
+    name = f"{CLONE}{os.getpid()}_{uuid4().hex[:8]}"
+    # WAL_LOG, the default: FILE_COPY takes two checkpoints and is slower for so small a database.
+    connection.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(
+            sql.Identifier(name), sql.Identifier(source)
+        )
+    )
+    return name

@@ -1,0 +1,50 @@
+"""The servers of one test run: started by whoever comes first, ended by whoever goes last."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from config.servers import Servers, start
+
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / ".data" / "test"
+
+_until_the_end = ExitStack()
+_running: list[Servers] = []
+
+
+def begin() -> Servers:
+    """
+    Start the servers, or join those that run, and give this process the owner's environment.
+
+    The processes of one run, and two runs at once, share them: see `end`.
+    """
+    DATA.mkdir(parents=True, exist_ok=True)
+    in_use = _until_the_end.enter_context((DATA / "in-use").open("w"))
+    fcntl.flock(in_use, fcntl.LOCK_SH)
+    found = _until_the_end.enter_context(start(DATA, patient=False))
+    _until_the_end.callback(_wait_for_others, in_use, found)
+    os.environ.update(found.environment("owner") | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+    _running.append(found)
+    return found
+
+
+def servers() -> Servers:
+    """Give the servers of this run."""
+    return _running[0]
+
+
+def end() -> None:
+    """Leave the servers, or end them if they are ours and nobody else is left."""
+    _running.clear()
+    _until_the_end.close()
+
+
+def _wait_for_others(in_use: IO[str], found: Servers) -> None:
+    fcntl.flock(in_use, fcntl.LOCK_UN)
+    if found.is_ours:
+        fcntl.flock(in_use, fcntl.LOCK_EX)

@@ -1,0 +1,397 @@
+"""What rules permit of a conversation: matching, bounds, the rows written, going through anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from audit.models import Event
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from recordings.keyring import FileKeyring
+from recordings.models import Conversation, PermittedUse
+from recordings.operations.uses import NewUse, NotKept, kek_name_for, write_uses
+from retention.matching import (
+    Bound,
+    Contact,
+    Limit,
+    Mismatch,
+    Stretch,
+    Terms,
+    decide,
+    mismatch,
+)
+from retention.models import Recomputation
+from retention.operations.cover import cover
+from retention.operations.recompute import recompute_next, request_recomputation
+from retention.operations.rules import change_rule, create_rule, retire_rule
+from retention_factories import (
+    ENDED,
+    NOW,
+    Role,
+    draft,
+    make_controller,
+    make_conversation,
+    make_purpose,
+    make_queue,
+    make_source,
+    make_team,
+    make_user,
+)
+
+HELSINKI = ZoneInfo("Europe/Helsinki")
+CLAIMS, SALES = UUID(int=1), UUID(int=2)
+PHONE, HEALTH = UUID(int=11), UUID(int=12)
+COACHING, EVIDENCE = UUID(int=21), UUID(int=22)
+
+
+def terms(number: int = 100, **says) -> Terms:
+    """A version that speaks of everything for six months, unless told."""
+    said = {
+        "purpose": COACHING,
+        "kinds": frozenset(),
+        "teams": frozenset(),
+        "queues": frozenset(),
+        "keep_months": 6,
+        "keep_days": 0,
+        "has_article_9_condition": False,
+    }
+    return Terms(version=UUID(int=number), **{**said, **says})
+
+
+def contact(*stretches: tuple[UUID | None, UUID | None], kind="call", health=False) -> Contact:
+    """A conversation that ended on 20 November 2026 at 14:32 in Helsinki."""
+    return Contact(
+        kind=kind,
+        ended_at=ENDED,
+        stretches=tuple(Stretch(*one) for one in stretches),
+        may_hold_health_data=health,
+        zone=HELSINKI,
+    )
+
+
+class TestMatching:
+    def test_an_empty_criterion_matches_every_one(self):
+        assert mismatch(terms(), contact()) is None
+
+    def test_asks_for_the_kind(self):
+        assert mismatch(terms(kinds=frozenset({"chat"})), contact()) is Mismatch.KIND
+
+    def test_any_segment_may_have_the_team(self):
+        transferred = contact((SALES, PHONE), (CLAIMS, None))
+
+        assert mismatch(terms(teams=frozenset({CLAIMS})), transferred) is None
+
+    def test_team_and_queue_must_meet_in_one_segment(self):
+        both = terms(teams=frozenset({CLAIMS}), queues=frozenset({PHONE}))
+
+        assert mismatch(both, contact((SALES, PHONE), (CLAIMS, None))) is Mismatch.TEAM_OR_QUEUE
+        assert mismatch(both, contact((CLAIMS, PHONE))) is None
+
+    def test_a_conversation_of_no_team_matches_no_rule_that_names_one(self):
+        assert mismatch(terms(teams=frozenset({CLAIMS})), contact()) is Mismatch.TEAM_OR_QUEUE
+
+
+class TestDeciding:
+    def test_the_longest_of_several_rules_wins(self):
+        (decision,) = decide(
+            contact=contact(),
+            versions=[terms(1, keep_months=6), terms(2, keep_months=12), terms(3, keep_months=2)],
+            limits={},
+        )
+
+        assert decision.decides == UUID(int=2)
+        assert decision.until_at == datetime(2027, 11, 20, 12, 32, tzinfo=UTC)
+        assert [match.version.int for match in decision.matches] == [2, 1, 3]
+
+    def test_the_older_of_two_equal_rules_decides(self):
+        (decision,) = decide(contact=contact(), versions=[terms(9), terms(4)], limits={})
+
+        assert decision.decides == UUID(int=4)
+
+    def test_a_floor_lengthens(self):
+        (decision,) = decide(
+            contact=contact(),
+            versions=[terms(keep_months=0, keep_days=5)],
+            limits={COACHING: Limit(floor_months=12, ceiling_months=24)},
+        )
+
+        assert decision.bounded_by is Bound.FLOOR
+        assert decision.until_at == decision.floor_at == datetime(2027, 11, 20, 12, 32, tzinfo=UTC)
+
+    def test_a_ceiling_cuts(self):
+        (decision,) = decide(
+            contact=contact(),
+            versions=[terms(keep_months=60)],
+            limits={COACHING: Limit(floor_months=None, ceiling_months=24)},
+        )
+
+        assert decision.bounded_by is Bound.CEILING
+        assert decision.until_at == decision.ceiling_at
+
+    def test_health_data_without_a_condition_closes_the_purpose(self):
+        (decision,) = decide(contact=contact(health=True), versions=[terms()], limits={})
+
+        assert decision.decides is None
+        assert decision.until_at is None
+
+    def test_a_shorter_rule_with_a_condition_decides_over_health_data(self):
+        (decision,) = decide(
+            contact=contact(health=True),
+            versions=[
+                terms(1, keep_months=60),
+                terms(2, keep_months=3, has_article_9_condition=True),
+            ],
+            limits={},
+        )
+
+        assert decision.decides == UUID(int=2)
+
+    @settings(max_examples=1500, deadline=None)
+    @given(
+        months=st.lists(st.integers(1, 90), min_size=1, max_size=5),
+        floor=st.none() | st.integers(0, 48),
+        ceiling=st.none() | st.integers(0, 48),
+        shuffled=st.randoms(use_true_random=False),
+    )
+    def test_stays_within_its_bounds_in_whatever_order_rules_come(
+        self, months, floor, ceiling, shuffled
+    ):
+        if floor is not None and ceiling is not None and floor > ceiling:
+            floor, ceiling = ceiling, floor
+        versions = [terms(number, keep_months=keep) for number, keep in enumerate(months, 1)]
+        limits = {COACHING: Limit(floor, ceiling)}
+        (decision,) = decide(contact=contact(), versions=versions, limits=limits)
+        shuffled.shuffle(versions)
+
+        again = decide(contact=contact(), versions=versions, limits=limits)
+
+        assert again == (decision,)
+        assert decision.until_at is not None
+        assert decision.floor_at is None or decision.until_at >= decision.floor_at
+        assert decision.ceiling_at is None or decision.until_at <= decision.ceiling_at
+        longest = max(match.until_at for match in decision.matches)
+        assert decision.bounded_by or decision.until_at == longest
+
+
+@pytest.fixture
+def keyring(tmp_path):
+    return FileKeyring.prepare(tmp_path / "keys")
+
+
+@pytest.fixture
+def vakka(db):
+    return make_controller()
+
+
+@pytest.fixture
+def claims(vakka):
+    return make_team(vakka)
+
+
+@pytest.fixture
+def officer(vakka):
+    return make_user("Olga Officer", Role.COMPLIANCE_OFFICER, vakka)
+
+
+@pytest.fixture
+def source(vakka):
+    return make_source(vakka)
+
+
+@pytest.fixture
+def coaching(db):
+    return make_purpose("coaching")
+
+
+@pytest.fixture
+def rule(vakka, coaching, officer):
+    return create_rule(
+        controller=vakka,
+        purpose=coaching,
+        name="Coaching",
+        draft=draft(months=6),
+        user=officer,
+        now=NOW - timedelta(days=30),
+    )
+
+
+def events_of(conversation: Conversation) -> list[str]:
+    return list(
+        Event.objects.filter(conversation=conversation.pk).values_list("event_type", flat=True)
+    )
+
+
+class TestCover:
+    def test_gives_uses_and_an_end_and_says_so(self, source, claims, rule, coaching):
+        conversation = make_conversation(source, stretches=[(claims, None)])
+
+        cover(conversation=conversation, now=NOW)
+
+        use = conversation.permitted_uses.get()
+        conversation.refresh_from_db()
+        assert (use.purpose, use.authority) == (coaching, rule.pk)
+        assert (use.from_at, use.until_at) == (ENDED, datetime(2027, 5, 20, 11, 32, tzinfo=UTC))
+        assert conversation.destroy_after == use.until_at
+        assert events_of(conversation) == ["conversation.covered"]
+
+    def test_moves_the_key_to_the_month_of_the_end(self, source, rule, keyring):
+        conversation = make_conversation(source, keyring=keyring)
+
+        cover(conversation=conversation, now=NOW, keyring=keyring)
+
+        conversation.refresh_from_db()
+        assert conversation.kek_name == f"kek/{source.controller_id}/2027-05"
+        assert (
+            keyring.unwrap(
+                kek_name=conversation.kek_name,
+                wrapped_key=conversation.wrapped_key,
+                context=conversation.pk.bytes,
+            )
+            == bytes(32)
+        )
+
+    def test_leaves_what_no_rule_matches_without_an_end(self, source):
+        conversation = make_conversation(source)
+
+        cover(conversation=conversation, now=NOW)
+
+        assert Conversation.objects.uncovered().get() == conversation
+        assert not conversation.permitted_uses.exists()
+        assert events_of(conversation) == ["conversation.covered"]
+
+    def test_a_retired_rule_covers_nothing(self, source, rule, officer):
+        retire_rule(rule=rule.rule, based_on=1, user=officer, now=NOW - timedelta(days=1))
+        conversation = make_conversation(source)
+
+        cover(conversation=conversation, now=NOW)
+
+        assert conversation.destroy_after is None
+
+    def test_asks_the_queue_whether_it_holds_health_data(self, source, claims, rule, vakka):
+        queue = make_queue(vakka, holds_health_data=True)
+        conversation = make_conversation(source, stretches=[(claims, queue)])
+
+        cover(conversation=conversation, now=NOW)
+
+        assert conversation.destroy_after is None
+
+
+class TestWriteUses:
+    def test_leaves_a_matters_use_and_its_end_alone(self, source, coaching):
+        conversation = make_conversation(source)
+        handler = make_user("Hanna Handler")
+        matters_use = PermittedUse.objects.create(
+            conversation=conversation,
+            purpose=coaching,
+            from_at=NOW,
+            until_at=NOW + timedelta(days=9999),
+            authority_kind=PermittedUse.AuthorityKind.MATTER,
+            authority=UUID(int=5),
+            only_for=handler,
+        )
+
+        write_uses(conversation=conversation, uses=[])
+
+        conversation.refresh_from_db()
+        assert conversation.permitted_uses.get() == matters_use
+        assert conversation.destroy_after is None
+
+    def test_does_nothing_the_second_time(self, source, coaching):
+        conversation = make_conversation(source)
+        use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
+
+        first = write_uses(conversation=conversation, uses=[use])
+        row = conversation.permitted_uses.get()
+        second = write_uses(conversation=conversation, uses=[use])
+
+        assert (first, second) == (True, False)
+        assert conversation.permitted_uses.get().pk == row.pk
+
+    def test_opens_nothing_that_is_withdrawn(self, source, coaching):
+        conversation = make_conversation(source)
+        Conversation.objects.filter(pk=conversation.pk).update(
+            state="withdrawn", withdrawn_at=NOW
+        )
+        use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
+
+        with pytest.raises(NotKept):
+            write_uses(conversation=conversation, uses=[use])
+
+        assert not conversation.permitted_uses.exists()
+
+    def test_a_held_one_belongs_under_the_open_key(self, source):
+        conversation = make_conversation(source)
+        conversation.destroy_after = datetime(2027, 5, 20, tzinfo=UTC)
+        conversation.hold_count = 1
+
+        assert kek_name_for(conversation) == f"kek/{source.controller_id}/open"
+
+
+class TestRecompute:
+    def test_carries_a_change_of_rules_to_what_is_kept(self, source, rule, officer, keyring):
+        kept = [make_conversation(source, keyring=keyring) for _ in range(5)]
+        for conversation in kept:
+            cover(conversation=conversation, now=NOW, keyring=keyring)
+        change_rule(
+            rule=rule.rule, draft=draft(months=3), based_on=1, user=officer, now=NOW
+        )
+
+        while recompute_next(now=NOW, keyring=keyring, batch_size=2):
+            pass
+
+        ends = {one.destroy_after for one in Conversation.objects.filter(source=source)}
+        keks = {one.kek_name for one in Conversation.objects.filter(source=source)}
+        done = Recomputation.objects.latest("requested_at")
+        assert ends == {datetime(2027, 2, 20, 12, 32, tzinfo=UTC)}
+        assert keks == {f"kek/{source.controller_id}/2027-02"}
+        assert (done.total_count, done.done_count, done.changed_count) == (5, 5, 5)
+        assert done.finished_at == NOW
+
+    def test_goes_on_where_it_stopped(self, source, rule):
+        for _ in range(3):
+            make_conversation(source)
+        request_recomputation(controller=source.controller, now=NOW)
+
+        first = recompute_next(now=NOW, keyring=None, batch_size=2)
+        half = Recomputation.objects.get(pk=first)
+        recompute_next(now=NOW, keyring=None, batch_size=2)
+
+        whole = Recomputation.objects.get(pk=first)
+        assert (half.done_count, half.finished_at) == (2, None)
+        assert whole.done_count == 3
+        assert not Conversation.objects.uncovered().filter(source=source).exists()
+
+    def test_leaves_what_is_withdrawn_alone(self, source, rule):
+        conversation = make_conversation(source)
+        Conversation.objects.filter(pk=conversation.pk).update(
+            state="withdrawn", withdrawn_at=NOW
+        )
+        request_recomputation(controller=source.controller, now=NOW)
+
+        while recompute_next(now=NOW, keyring=None):
+            pass
+
+        assert not conversation.permitted_uses.exists()
+
+    def test_a_lost_key_does_not_keep_the_old_end(self, source, rule, keyring):
+        conversation = make_conversation(source, keyring=keyring)
+        keyring.destroy(conversation.kek_name)
+        request_recomputation(controller=source.controller, now=NOW)
+
+        while recompute_next(now=NOW, keyring=keyring):
+            pass
+
+        conversation.refresh_from_db()
+        assert conversation.destroy_after is not None
+
+    def test_a_newer_change_replaces_the_pass_under_way(self, vakka):
+        first = request_recomputation(controller=vakka, now=NOW)
+
+        second = request_recomputation(controller=vakka, now=NOW)
+
+        first.refresh_from_db()
+        assert first.replaced_at == NOW
+        assert list(Recomputation.objects.open().filter(controller=vakka)) == [second]
