@@ -1,1 +1,1 @@
-"""What happened: events that are never altered, their export and their pages. Knows no other app."""
+"""What happened: events never altered, their export and their pages. Knows no other app."""

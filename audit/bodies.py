@@ -118,9 +118,7 @@ def _check_what_it_needs(event: NewEvent, rule: EventRule) -> None:
             raise EventRefused("Purpose and basis are codes.")
 
 
-def _facts(
-    event: NewEvent, rule: EventRule, conversation: UUID | None
-) -> dict[str, object]:
+def _facts(event: NewEvent, rule: EventRule, conversation: UUID | None) -> dict[str, object]:
     facts: dict[str, object] = {}
     for key, value in (event.facts or {}).items():
         if key not in rule.facts:

@@ -29,7 +29,9 @@ def unsafe_settings(database: BaseDatabaseWrapper) -> dict[str, str]:
             [list(SOUND_SETTINGS)],
         )
         values = dict(cursor.fetchall())
-    return {name: values[name] for name, sound in SOUND_SETTINGS.items() if values[name] not in sound}
+    return {
+        name: values[name] for name, sound in SOUND_SETTINGS.items() if values[name] not in sound
+    }
 
 
 def refuse_unsafe_database() -> None:

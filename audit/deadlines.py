@@ -90,6 +90,8 @@ def _cut(database: BaseDatabaseWrapper) -> None:
     if session is None:
         return
     # The descriptor is shut down, not closed: it still belongs to the thread that waits on it.
-    with suppress(OSError, psycopg.Error):
-        with socket.socket(fileno=os.dup(session.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(session.fileno())) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)

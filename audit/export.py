@@ -7,20 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import chain
-from typing import cast
 
 from django.db import connection, transaction
-from django.db.models import F, Q, QuerySet, TextField
-from django.db.models.expressions import Combinable, RawSQL
+from django.db.models import F, Func, Q, QuerySet, TextField
+from django.db.models.expressions import Combinable
 
-from audit.events import Actor, EventType, NewEvent, Target, log_name
+from audit.events import Actor, EventType, FactValue, NewEvent, Target, log_name
 from audit.models import Event
 from audit.operations import accountable, append_many
 from audit.queries import Filter, events
 
 # A stretch is one query: no snapshot and no lock is held while a slow reader takes it, and memory
 # stays at some megabytes however long the export.
-ROWS_PER_STRETCH = 5_000
+ROWS_PER_STRETCH = 20_000
 
 
 class Format(StrEnum):
@@ -35,20 +34,26 @@ CONTENT_TYPES = {
     Format.CSV: "text/csv; charset=utf-8; header=present",
 }
 
-def _harmless(column: str) -> Combinable:
+
+def _text(template: str, column: str) -> Func:
+    return Func(F(column), template=template, output_field=TextField())
+
+
+def _harmless(column: str) -> Func:
     # A spreadsheet takes a cell that begins with one of these for a formula (OWASP, CSV Injection).
-    return RawSQL(
-        f"CASE WHEN left({column}, 1) IN ('=', '+', '-', '@', chr(9), chr(10), chr(13)) "
-        f"THEN chr(39) || {column} ELSE {column} END",
-        [],
-        output_field=TextField(),
+    return _text(
+        "CASE WHEN left(%(expressions)s, 1) IN ('=', '+', '-', '@', chr(9), chr(10), chr(13)) "
+        "THEN chr(39) || %(expressions)s ELSE %(expressions)s END",
+        column,
     )
 
 
-_INSTANT = "to_char(happened_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 # The CSV's columns with what they hold; stored columns, because taking a body apart is dear.
 COLUMNS: dict[str, Combinable] = {
-    "happened_at": RawSQL(_INSTANT, [], output_field=TextField()),
+    "happened_at": _text(
+        "to_char(%(expressions)s AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')",
+        "happened_at",
+    ),
     "log": F("log"),
     "event_type": _harmless("event_type"),
     "outcome": _harmless("outcome"),
@@ -60,7 +65,7 @@ COLUMNS: dict[str, Combinable] = {
     "subject": F("subject"),
     "purpose": _harmless("purpose"),
     "basis": _harmless("basis"),
-    "facts": RawSQL("body::json ->> 'x'", [], output_field=TextField()),
+    "facts": _text("%(expressions)s::json ->> 'x'", "body"),
     "event_id": F("event_id"),
 }
 _HEADER = (",".join(f'"{name}"' for name in COLUMNS) + "\n").encode()
@@ -71,19 +76,34 @@ _COPY_OPTIONS = {
 }
 
 
-def begin(
-    *, wanted: Filter, form: Format, actor: Actor, now: datetime, rows: int = ROWS_PER_STRETCH
-) -> Iterator[bytes]:
+def begin(*, wanted: Filter, form: Format, actor: Actor, now: datetime) -> Iterator[bytes]:
     """
-    Start an export: its events are committed, one in each log, before anything is returned.
+    Start an export: it is logged before anything is returned.
 
     Returns the exported bytes, oldest event first, in pieces of some megabytes at most. What
     happens from `now` on is not part of it.
 
     Raises `audit.operations.AuditUnavailable`.
     """
+    logged = log_export(wanted=wanted, form=form, actor=actor, now=now)
+    return stream(wanted=logged, form=form)
+
+
+def log_export(*, wanted: Filter, form: Format, actor: Actor, now: datetime) -> Filter:
+    """
+    Commit the events of an export, one in each of its logs, and return what may now be streamed.
+
+    That is what was wanted, up to `now` at most.
+
+    Raises `audit.operations.AuditUnavailable`.
+    """
     until_at = min(wanted.until_at, now) if wanted.until_at else now
-    wanted = replace(wanted, until_at=until_at)
+    facts: dict[str, FactValue] = {
+        "format": form.value,
+        "filters": wanted.names,
+        "from": wanted.from_at,
+        "until": until_at,
+    }
     with accountable():
         append_many(
             events=[
@@ -93,22 +113,17 @@ def begin(
                     now=now,
                     log=log,
                     target=Target("log", log_name(log)),
-                    facts={
-                        "format": form.value,
-                        "filters": wanted.names,
-                        "from": wanted.from_at,
-                        "until": until_at,
-                    },
+                    facts=facts,
                 )
                 for log in wanted.logs
             ]
         )
-    return stream(wanted=wanted, form=form, rows=rows)
+    return replace(wanted, until_at=until_at)
 
 
 def stream(*, wanted: Filter, form: Format, rows: int = ROWS_PER_STRETCH) -> Iterator[bytes]:
     """
-    The bytes of an export whose event is already committed; see `begin`.
+    The bytes of an export that has been logged; see `log_export`.
 
     The first stretch is read at once, so that a failure is met before anything is answered.
     """

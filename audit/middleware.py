@@ -31,9 +31,7 @@ class RequestIdMiddleware:
         if self.is_async:
             markcoroutinefunction(self)
 
-    def __call__(
-        self, request: HttpRequest
-    ) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
         """Answer the request with the id bound; a coroutine where the next layer is one."""
         fresh_id = uuid4()
         request.META[_META_KEY] = str(fresh_id)

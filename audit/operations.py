@@ -11,7 +11,16 @@ from django.utils.translation import gettext_lazy as _
 
 from audit import bodies
 from audit.deadlines import deadline
-from audit.events import Actor, EventMembers, EventType, FactValue, NewEvent, Outcome, Target, log_name
+from audit.events import (
+    Actor,
+    EventMembers,
+    EventType,
+    FactValue,
+    NewEvent,
+    Outcome,
+    Target,
+    log_name,
+)
 from audit.models import AuditDetail
 
 # The server gives up first, so that the usual refusal knows its reason; the deadline on our side

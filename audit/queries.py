@@ -112,6 +112,12 @@ def page(*, wanted: Filter, after: Place | None = None, rows: int = PAGE_ROWS) -
     return Page(shown, Place(last.happened_at, last.id) if last else None)
 
 
+def first_instant(wanted: Filter) -> datetime | None:
+    """When the oldest of the events asked for happened, or None if there are none."""
+    oldest = events(wanted).order_by("happened_at", "id").values_list("happened_at", flat=True)
+    return oldest.first()
+
+
 def logs() -> list[UUID | None]:
     """Every log that was opened: the installation's (None) first, then the controllers'."""
     names = sorted(Log.objects.values_list("name", flat=True), key=lambda name: name[0] != "i")

@@ -170,9 +170,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
         "rule rules uses state destroy_after held",
         needs="conversation",
     ),
-    T.CONVERSATION_REFUSED: _rule(
-        _("A conversation was refused"), "reason state kind page", DENY
-    ),
+    T.CONVERSATION_REFUSED: _rule(_("A conversation was refused"), "reason state kind page", DENY),
     T.DIALOG_PLAYED: _rule(
         _("A recording was listened to"),
         "play first_byte last_byte bytes rendition kind team matter",

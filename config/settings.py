@@ -162,6 +162,25 @@ UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
 STREAM_RANGE_BYTES = 1024 * 1024
 
+CELERY_BEAT_SCHEDULE = {
+    "purge": {
+        "task": "retention.tasks.purge",
+        "schedule": PURGE_INTERVAL_SECONDS,
+        "options": {"expires": PURGE_INTERVAL_SECONDS},
+    },
+    "mirror-holds": {
+        "task": "retention.tasks.sweep_holds",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "recompute-uses": {
+        "task": "retention.tasks.recompute_uses",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
+}
+
 # --- Who signs in --------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [

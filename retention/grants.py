@@ -31,6 +31,7 @@ _PURGE = [
     ("USAGE", "SEQUENCE retention_lease_token"),
     # For `reconcile`: events that no partition was made for.
     ("SELECT", "TABLE audit_misplaced"),
+    ("EXECUTE", "FUNCTION audit_missing_partitions(integer)"),
 ]
 
 # Role → (privilege, object) as in GRANT privilege ON object TO role.

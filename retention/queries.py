@@ -9,9 +9,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller
+from accounts.models import Controller, RoleAssignment, User
+from accounts.roles import Role
 from recordings.models import Conversation, Segment
 from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
 from retention.models import (
@@ -69,6 +70,13 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
         limits=limits,
         zone=ZoneInfo(controller.time_zone),
     )
+
+
+def last_change(controller: Controller) -> datetime | None:
+    """When the controller's rules were last changed."""
+    found = RuleVersion.objects.filter(rule__controller=controller).aggregate(last=Max("created_at"))
+    last: datetime | None = found["last"]
+    return last
 
 
 def contact_of(conversation: Conversation, *, zone: ZoneInfo) -> Contact:
@@ -242,3 +250,13 @@ def run_counts(run: PurgeRun, *, controllers: Collection[Controller]) -> RunCoun
             person=Count("pk", filter=Q(needs_person_at__isnull=False, concluded_at=None)),
         )
     )
+
+
+def case_handlers(controller: Controller, *, at: datetime) -> QuerySet[User]:
+    """The people who have the role of a case handler at the company at that time."""
+    roles = (
+        RoleAssignment.objects.valid(at=at)
+        .filter(Q(controller=controller) | Q(controller=None), role=Role.CASE_HANDLER)
+        .values("user_id")
+    )
+    return User.objects.filter(pk__in=roles, is_active=True).order_by("full_name")

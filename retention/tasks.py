@@ -16,16 +16,14 @@ from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
 
-@shared_task(acks_late=True)  # type: ignore[untyped-decorator]
+@shared_task(acks_late=True)
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
-    run_purge(
-        content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now
-    )
+    run_purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     beat(now=clock.now())
 
 
-@shared_task(  # type: ignore[untyped-decorator]
+@shared_task(
     acks_late=True,
     autoretry_for=(StoreUnavailable, mirror.MirrorBusy),
     retry_backoff=True,
@@ -40,13 +38,13 @@ def mirror_holds(*, conversation_ids: Sequence[str]) -> None:
     )
 
 
-@shared_task(acks_late=True, throws=(StoreUnavailable, mirror.MirrorBusy))  # type: ignore[untyped-decorator]
+@shared_task(acks_late=True, throws=(StoreUnavailable, mirror.MirrorBusy))
 def sweep_holds() -> None:
     """Tell the store of all holds it has not been told of; the next sweep tries again."""
     mirror.mirror_holds(store=ObjectStore.for_content(), now=clock.now())
 
 
-@shared_task(acks_late=True, throws=(KeyringUnavailable,))  # type: ignore[untyped-decorator]
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
 def recompute_uses() -> None:
     """Cover conversations anew whose rules have changed, until all are done."""
     keyring = FileKeyring.from_settings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.harness import session
 if TYPE_CHECKING:
     from accounts.models import User
     from config.servers import Servers
+    from tests.factories import Centre
     from tests.harness.databases import Clones
     from tests.harness.roles import Role, Stage
     from tests.harness.visitors import Visitor
@@ -51,13 +53,36 @@ def clones(servers: Servers) -> Iterator[Clones]:
     made.stop()
 
 
-@pytest.fixture
-def stage(servers: Servers, clones: Clones, tmp_path: Path) -> Iterator[Stage]:
-    """A database and a keyring of this test's own; arrangement runs as the database's owner."""
-    from recordings.keyring import FileKeyring
-
+@pytest.fixture(scope="session")
+def furnished(
+    servers: Servers, clones: Clones, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Centre, Clones]]:
+    """The contact centre, made once, and ready databases that have it."""
+    from tests import factories
+    from tests.harness.databases import Clones
     from tests.harness.roles import Stage
 
+    stage = Stage(servers, clones.take(), tmp_path_factory.mktemp("keyring"))
+    with stage.opened():
+        made = factories.centre(stage)
+    copies = Clones(servers, source=stage.database)
+    copies.start()
+    yield made, copies
+    copies.stop()
+    clones.give_back(stage.database)
+
+
+@pytest.fixture
+def stage(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> Iterator[Stage]:
+    """A database and a keyring of this test's own; arrangement runs as the database's owner."""
+    from recordings.keyring import FileKeyring
+    from tests.harness.roles import Stage
+
+    clones: Clones
+    if "centre" in request.fixturenames:
+        _centre, clones = request.getfixturevalue("furnished")
+    else:
+        clones = request.getfixturevalue("clones")
     keys = tmp_path / "keyring"
     FileKeyring.prepare(keys)
     made = Stage(servers, clones.take(), keys)
@@ -104,3 +129,11 @@ def visitor(stage: Stage) -> Visitor:
     from tests.harness.visitors import Visitor
 
     return Visitor(stage)
+
+
+@pytest.fixture
+def centre(furnished: tuple[Centre, Clones], stage: Stage) -> Centre:
+    """A contact centre of two companies: see tests.factories.Centre for who is who."""
+    made = copy.deepcopy(furnished[0])
+    made.stage = stage
+    return made

@@ -110,8 +110,8 @@ def _make_companies(now: datetime) -> None:
 def _password_for(user: User, passwords: Mapping[str, str]) -> str:
     """The password she was given before, or a new one."""
     password = passwords.get(user.email)
-    if password is None or not user.check_password(password):
-        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+    if password is None or not user.has_usable_password():
+        password = password or secrets.token_urlsafe(_PASSWORD_BYTES)
         user.set_password(password)
         user.save(update_fields=["password"])
     EmailAddress.objects.get_or_create(

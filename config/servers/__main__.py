@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         role: read_environment(options.env / f"{role}.env") if options.env else os.environ
         for role in environment.ROLES
     }
-    port = ports.for_web(os.environ.get("PORT"))
+    port = ports.for_web(options.data / demo.WEB_PORT, wanted=os.environ.get("PORT"))
     options.data.mkdir(parents=True, exist_ok=True)
     data = options.data.resolve()
     with application.running(environments, data=data, port=port) as product:

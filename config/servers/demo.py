@@ -9,6 +9,7 @@ from config.servers import application, environment, local, ports
 from config.servers.local import Report, timed
 
 LOGINS = "demo-logins.json"
+WEB_PORT = "web-port.json"
 
 
 def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
@@ -17,7 +18,7 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
 
     Raises: ServerDied when a process ends by itself, NoFreePort when the wanted port is taken.
     """
-    port = ports.for_web(wanted_port)
+    port = ports.for_web(data / WEB_PORT, wanted=wanted_port)
     with local.start(data, web_port=port, report=report) as servers:
         here = {"BASE_URL": f"http://localhost:{port}"}  # others may have started the servers
         environments = {role: servers.environment(role) | here for role in environment.ROLES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import socket
@@ -21,14 +22,16 @@ class NoFreePort(Exception):
     """No port of the range was free on the loopback address."""
 
 
-def is_free(port: int) -> bool:
-    """Say whether nothing listens on the port of the loopback address."""
-    with socket.socket() as probe:
+def is_free(port: int, *, address: str = "127.0.0.1") -> bool:
+    """Say whether nothing listens on the port of a loopback address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
+            probe.bind((address, port))
+        except OSError as error:
+            # Without IPv6 nobody listens there either.
+            return error.errno == errno.EADDRNOTAVAIL
     return True
 
 
@@ -69,15 +72,28 @@ def remembered(path: Path, *, names: Iterable[str]) -> dict[str, int]:
     return ports
 
 
-def for_web(wanted: str | None) -> int:
+def is_free_for_web(port: int) -> bool:
+    """Say whether the port is free on all that a browser may take `localhost` for."""
+    try:
+        return is_free(port) and is_free(port, address="::1")
+    except OSError:
+        return is_free(port)
+
+
+def for_web(path: Path, *, wanted: str | None) -> int:
     """
-    Give the port of the web server: the wanted one, else 8000, else any free one.
+    Give the port of the web server: the wanted one, else 8000, else the one the file remembers.
+
+    Where that is taken too, a new one is chosen and remembered.
 
     Raises: NoFreePort when the wanted port is taken.
     """
     if wanted:
         port = int(wanted)
-        if not is_free(port):
+        if not is_free_for_web(port):
             raise NoFreePort(f"Port {port} is taken by another program. Choose another with PORT=.")
         return port
-    return PREFERRED_WEB_PORT if is_free(PREFERRED_WEB_PORT) else choose(taken=[])
+    if is_free_for_web(PREFERRED_WEB_PORT):
+        return PREFERRED_WEB_PORT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return remembered(path, names=["web"])["web"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -20,10 +21,12 @@ def main() -> None:
     # Whatever a library prints must not be taken for an answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
+    # Loaded once, before the forks.
     import av
 
-
     av.logging.set_level(None)
+    # Forks share what is loaded as long as nobody walks over it.
+    gc.freeze()
     _answer(answers, b"ready")
     for line in requests:
         request: dict[str, Any] = json.loads(line)
@@ -74,6 +77,10 @@ def _read_until(descriptor: int, deadline: float) -> bytes | None:
 def _decode_and_exit(request: dict[str, Any], sending: int) -> NoReturn:
     from recordings.media.decoding import Undecodable, decode
 
+    # The pipes to our own process are not for what decodes strangers' files.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.closerange(3, sending)
+    os.closerange(sending + 1, 1024)
     seconds = int(request["seconds"]) + 1
     # Should the process that waits for us be killed, nobody else would end us.
     signal.alarm(seconds)
@@ -92,7 +99,8 @@ def _decode_and_exit(request: dict[str, Any], sending: int) -> NoReturn:
         answer = {"reason": str(error)}
     except MemoryError:
         answer = {"reason": "memory"}
-    except Exception:  # noqa: BLE001: whatever a hostile file brings about is an answer
+    # Whatever else a hostile file brings about is an answer too.
+    except Exception:  # noqa: BLE001
         answer = {"reason": "crashed"}
     with os.fdopen(sending, "wb") as pipe:
         pipe.write(json.dumps(answer).encode())

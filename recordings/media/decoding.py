@@ -21,13 +21,12 @@ METER_RATE = 8_000
 DAMAGE_TOLERATED = 0.02
 
 RENDITION_CONTAINER = "webm"
-RENDITION_MEDIATYPE = "audio/webm"
 RENDITION_CODEC = "libopus"
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 # Bits per second for one channel of speech, by sample rate.
 OPUS_BITRATES = {8_000: 16_000, 12_000: 20_000, 16_000: 24_000, 24_000: 32_000, 48_000: 48_000}
-# Long packets, because WebM adds some 10 bytes to each; complexity 5 of 10 takes half the time.
-OPUS_OPTIONS = {"application": "voip", "frame_duration": "60", "compression_level": "5"}
+# Long packets, because WebM adds some 10 bytes to each; complexity 3 of 10 takes two thirds of the time.
+OPUS_OPTIONS = {"application": "voip", "frame_duration": "60", "compression_level": "3"}
 
 
 class Undecodable(Exception):
@@ -49,7 +48,7 @@ def decode(request: dict[str, Any]) -> dict[str, Any]:
         if kinds.is_text(head):
             raise Undecodable("unknown")
         with _opened(file, head, request) as container:
-            return _Recording(container, Path(request["workdir"])).examine()
+            return _Recording(container, Path(request["rendition"])).examine()
 
 
 def _opened(file: Any, head: bytes, request: dict[str, Any]) -> Any:
@@ -74,6 +73,8 @@ def _opened(file: Any, head: bytes, request: dict[str, Any]) -> Any:
             options={**options, **(hint.options() if hint else {})},
             metadata_errors="ignore",
         )
+    except MemoryError:
+        raise
     except (av.FFmpegError, ValueError) as error:
         raise Undecodable("unknown") from error
 
@@ -81,7 +82,7 @@ def _opened(file: Any, head: bytes, request: dict[str, Any]) -> Any:
 class _Recording:
     """One opened file, decoded once for everything that is wanted of it."""
 
-    def __init__(self, container: Any, workdir: Path) -> None:
+    def __init__(self, container: Any, rendition: Path) -> None:
         if not container.streams.audio:
             raise Undecodable("silent")
         self._container = container
@@ -91,7 +92,7 @@ class _Recording:
         self._mediatype = kinds.mediatype_of(self._container_name)
         self._rendition: _Rendition | None = None
         if not kinds.is_played_by_browsers(mediatype=self._mediatype, codec=self._codec):
-            self._rendition = _Rendition(workdir / f"playable.{RENDITION_CONTAINER}")
+            self._rendition = _Rendition(rendition)
         self._sample_rate = 0
         self._channels = 0
         # By rate, in whole samples: a sum of many small fractions would drift.
@@ -110,7 +111,8 @@ class _Recording:
             raise Undecodable("silent")
         for metered in resampler.resample(None):
             _meter(metered, meters)
-        playable = self._rendition.finish() if self._rendition else None
+        if self._rendition:
+            self._rendition.finish()
         return {
             "duration_seconds": self._seconds(),
             "sample_rate": self._sample_rate,
@@ -120,8 +122,7 @@ class _Recording:
             "mediatype": self._mediatype,
             "claimed_duration_seconds": self._claimed_seconds(),
             "peaks": base64.b64encode(pack([meter.finish() for meter in meters])).decode(),
-            "playable_path": str(playable) if playable else None,
-            "playable_mediatype": RENDITION_MEDIATYPE if playable else None,
+            "has_rendition": self._rendition is not None,
         }
 
     def _checked_codec(self) -> str:
@@ -145,7 +146,7 @@ class _Recording:
             except av.FFmpegError as error:
                 broken += 1
                 if isinstance(error, MemoryError):
-                    raise MemoryError from error
+                    raise
                 # A demuxer that fails does not go on; a decoder may.
                 if broken > 50 + packets * DAMAGE_TOLERATED:
                     raise Undecodable("damaged") from error
@@ -188,7 +189,6 @@ class _Rendition:
     """Opus for a browser, encoded while the recording is decoded."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         # The index before the sound: a player that seeks need not ask for the end first.
         self._output = av.open(
             str(path), "w", format=RENDITION_CONTAINER, options={"cues_to_front": "1"}
@@ -204,14 +204,13 @@ class _Rendition:
             resampled.pts = None
             self._output.mux(self._stream.encode(resampled))
 
-    def finish(self) -> Path:
-        """Write what is left, and say where the rendition lies."""
+    def finish(self) -> None:
+        """Write what is left."""
         for resampled in self._resampler.resample(None):
             resampled.pts = None
             self._output.mux(self._stream.encode(resampled))
         self._output.mux(self._stream.encode(None))
         self._output.close()
-        return self._path
 
     def _start(self, frame: Any) -> None:
         rate = next((rate for rate in OPUS_RATES if rate >= frame.sample_rate), OPUS_RATES[-1])

@@ -7,16 +7,20 @@ import binascii
 import json
 import math
 import os
+import secrets
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from recordings.media.kinds import RENDITION_EXTENSION, RENDITION_MEDIATYPE
 from recordings.media.limits import ANSWER_BYTES, allowed_seconds
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -124,9 +128,10 @@ class Examiner:
         Raises NotPlayable.
         """
         seconds = allowed_seconds(path.stat().st_size)
+        rendition = workdir.absolute() / f"{secrets.token_hex(16)}.{RENDITION_EXTENSION}"
         request = {
             "path": str(path.absolute()),
-            "workdir": str(workdir.absolute()),
+            "rendition": str(rendition),
             "seconds": seconds,
             "name": name,
             "mediatype": mediatype,
@@ -138,10 +143,12 @@ class Examiner:
             answer = self._ask(request, timeout_seconds=seconds + GRACE_SECONDS)
             reason = answer.get("reason")
             if reason is None:
-                return _examined(answer, workdir)
+                return _examined(answer, rendition)
         except (OSError, ValueError, KeyError, TypeError) as error:
             self.close()
+            rendition.unlink(missing_ok=True)
             raise NotPlayable(SENTENCES["crashed"]) from error
+        rendition.unlink(missing_ok=True)
         raise NotPlayable(SENTENCES.get(reason, SENTENCES["crashed"]))
 
     def close(self) -> None:
@@ -212,18 +219,16 @@ def examine(
     )
 
 
-def _examined(answer: dict[str, Any], workdir: Path) -> Examined:
+def _examined(answer: dict[str, Any], rendition: Path) -> Examined:
     """The answer, distrusted: the child has just decoded a stranger's file."""
     duration = float(answer["duration_seconds"])
     if not 0 < duration < MAX_SECONDS:
         raise ValueError("The duration is out of bounds.")
     claimed = answer["claimed_duration_seconds"]
     claimed = float(claimed) if claimed is not None and math.isfinite(claimed) else None
-    playable = Path(answer["playable_path"]) if answer["playable_path"] else None
-    if playable is not None and (
-        playable.parent != workdir.absolute() or playable.is_symlink() or not playable.is_file()
-    ):
-        raise ValueError("The rendition lies elsewhere.")
+    has_rendition = answer["has_rendition"] is True
+    if has_rendition and (rendition.is_symlink() or not rendition.is_file()):
+        raise ValueError("The rendition is not there.")
     return Examined(
         duration_seconds=duration,
         sample_rate=int(answer["sample_rate"]),
@@ -233,8 +238,8 @@ def _examined(answer: dict[str, Any], workdir: Path) -> Examined:
         mediatype=str(answer["mediatype"])[:80],
         claimed_duration_seconds=claimed,
         peaks=_peaks(answer["peaks"]),
-        playable_path=playable,
-        playable_mediatype=str(answer["playable_mediatype"])[:80] if playable else None,
+        playable_path=rendition if has_rendition else None,
+        playable_mediatype=RENDITION_MEDIATYPE if has_rendition else None,
     )
 
 
@@ -260,17 +265,13 @@ def _line(descriptor: int, timeout_seconds: float) -> bytes:
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     # It leads a process group of its own, with the fork that decodes.
-    try:
-        os.killpg(child.pid, 9)
-    except ProcessLookupError:
-        pass
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
-            try:
+            with suppress(OSError):
                 pipe.close()
-            except OSError:
-                continue
 
 
 def _end_if_ours(child: subprocess.Popen[bytes], owner: int) -> None:

@@ -60,7 +60,11 @@ def peaks_by_channel(packed: bytes) -> list[list[float]]:
     if not packed or not packed[0]:
         return []
     size = (len(packed) - 1) // packed[0]
-    return [
-        [round(point / MAX_LOUDNESS, 3) for point in packed[start : start + size]]
-        for start in range(1, 1 + size * packed[0], size)
-    ] if size else [[] for _ in range(packed[0])]
+    return (
+        [
+            [round(point / MAX_LOUDNESS, 3) for point in packed[start : start + size]]
+            for start in range(1, 1 + size * packed[0], size)
+        ]
+        if size
+        else [[] for _ in range(packed[0])]
+    )

@@ -13,7 +13,8 @@ from recordings.keyring import Keyring
 from recordings.models import Conversation
 from recordings.operations.uses import NewUse, write_uses
 from retention.matching import Decision
-from retention.queries import RuleBook, decisions_for, rule_book
+from retention.operations.rule_lock import wait_for_change
+from retention.queries import RuleBook, decisions_for, last_change, rule_book
 
 ACTOR = Actor.system("cover")
 
@@ -30,7 +31,10 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
         NotKept: it is withdrawn or destroyed.
         KeyringUnavailable, KeyMissing, KeyDoesNotFit: nothing was written.
     """
-    book = rule_book(controller=conversation.controller, at=now)
+    controller = conversation.controller
+    wait_for_change(controller.pk)
+    # A capture that began before a change of rules and comes to this after it goes by the change.
+    book = rule_book(controller=controller, at=max(now, last_change(controller) or now))
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
     write_uses(conversation=conversation, uses=uses, keyring=keyring)

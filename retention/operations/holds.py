@@ -156,9 +156,7 @@ def place_hold(
     ]
     reachable = [row for row in rows if row.key_destroyed_at is None]
     back = lifecycle.bring_back(
-        conversation_ids=[
-            row.pk for row in reachable if row.state == Conversation.State.WITHDRAWN
-        ],
+        conversation_ids=[row.pk for row in reachable if row.state == Conversation.State.WITHDRAWN],
         actor=actor,
         now=now,
         reason="hold",
@@ -173,8 +171,7 @@ def place_hold(
     # Counted and under its new key first: once the hold stands, the key cannot be touched.
     lifecycle.count_holds(conversation_ids=placed, change=1, keyring=keyring)
     Hold.objects.bulk_create(
-        Hold(matter=matter, conversation_id=pk, placed_at=now, placed_by=placed_by)
-        for pk in placed
+        Hold(matter=matter, conversation_id=pk, placed_at=now, placed_by=placed_by) for pk in placed
     )
     permit_for_matter(
         conversation_ids=placed,
@@ -235,9 +232,7 @@ def lift_hold(
 
 
 @transaction.atomic
-def close_matter(
-    *, matter: Matter, closed_by: User, keyring: Keyring, now: datetime
-) -> list[UUID]:
+def close_matter(*, matter: Matter, closed_by: User, keyring: Keyring, now: datetime) -> list[UUID]:
     """
     Close the matter and lift all its holds. Returns the conversations they were on.
 

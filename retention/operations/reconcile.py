@@ -165,9 +165,7 @@ def _still_there(keys: list[str]) -> list[str]:
     return [key for key in keys if key in stored | waiting]
 
 
-def _compare_holds(
-    store: ObjectStore, findings: Findings, *, now: datetime, repairs: bool
-) -> None:
+def _compare_holds(store: ObjectStore, findings: Findings, *, now: datetime, repairs: bool) -> None:
     differing = mirror.differing(store=store)
     if repairs:
         mirror.repair(store=store, versions=differing, now=now)

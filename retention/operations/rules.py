@@ -22,6 +22,7 @@ from retention.operations.contradictions import (
     problems_of_terms,
 )
 from retention.operations.recompute import request_recomputation
+from retention.operations.rule_lock import change_alone
 from retention.permissions import check_can_change_rules
 from retention.queries import matched_by, newest_version, terms_of
 
@@ -88,7 +89,7 @@ def create_rule(
         RuleRefused: it contradicts another rule or a limit, or lacks something.
     """
     check_can_change_rules(user=user, controller=controller)
-    _lock(controller)
+    change_alone(controller.pk)
     _refuse_if(
         [
             *problems_of_name(controller=controller, name=name),
@@ -115,7 +116,7 @@ def change_rule(
         RuleNotInForce, RuleChangedMeanwhile, NothingChanged: what they are called.
     """
     check_can_change_rules(user=user, controller=rule.controller)
-    _lock(rule.controller)
+    change_alone(rule.controller_id)
     newest = _newest_in_force(rule, based_on)
     changed = _differences(newest, draft)
     if not changed:
@@ -144,7 +145,7 @@ def retire_rule(*, rule: RetentionRule, based_on: int, user: User, now: datetime
     Raises NotEntitled, RuleNotInForce, RuleChangedMeanwhile.
     """
     check_can_change_rules(user=user, controller=rule.controller)
-    _lock(rule.controller)
+    change_alone(rule.controller_id)
     newest = _newest_in_force(rule, based_on)
     return _add_version(
         rule=rule,
@@ -178,7 +179,7 @@ def set_limit(
             is said about what they rest on.
     """
     check_can_change_rules(user=user, controller=controller)
-    _lock(controller)
+    change_alone(controller.pk)
     _refuse_if(
         problems_of_limit(
             controller=controller,
@@ -241,16 +242,6 @@ def count_affected(
         rule = RetentionRule(controller=controller, purpose=purpose)
         terms.append(terms_of(RuleVersion(rule=rule, **_fields_of(draft))))
     return matched_by(controller=controller, terms=terms).count()
-
-
-def _lock(controller: Controller) -> None:
-    """
-    Wait for captures under way and hold later ones back until the rules have changed.
-
-    The conversation that a capture inserts locks its controller's row against this lock: so no
-    conversation is covered by rules that the re-computation believes to be past.
-    """
-    Controller.objects.select_for_update().get(pk=controller.pk)
 
 
 def _refuse_if(problems: Sequence[Problem]) -> None:

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from config.servers import deployment, environment, files, identities, ports, unprivileged
-from config.servers.local import Servers, start
+from config.servers.local import Servers
 from config.servers.passwords import Secrets
 from config.servers.process import Account, Process, ServerDied, start_time, stop_all
 
@@ -71,12 +71,23 @@ class TestPorts:
     def test_stay_below_those_the_kernel_gives_to_outgoing_connections(self) -> None:
         assert ports.LAST_PORT + ports.GRPC_DISTANCE < 32_768
 
-    def test_a_wanted_port_that_is_taken_is_refused_by_its_number(self) -> None:
+    def test_of_the_web_is_remembered_where_8000_is_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            monkeypatch.setattr(ports, "PREFERRED_WEB_PORT", taken.getsockname()[1])
+
+            first = ports.for_web(tmp_path / "web.json", wanted=None)
+
+            assert first != ports.PREFERRED_WEB_PORT
+            assert ports.for_web(tmp_path / "web.json", wanted=None) == first
+
+    def test_a_wanted_port_that_is_taken_is_refused_by_its_number(self, tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
 
             with pytest.raises(ports.NoFreePort, match=str(port)):
-                ports.for_web(str(port))
+                ports.for_web(tmp_path / "web.json", wanted=str(port))
 
 
 class TestUnprivilegedAccount:
@@ -106,8 +117,8 @@ class TestUnprivilegedAccount:
         assert unprivileged.home(data, step_down_to=NOBODY) == home
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root steps down")
-    def test_postgresql_does_not_run_as_root(self, local_servers: Servers) -> None:
-        announced = json.loads((local_servers.data / "env" / "servers.json").read_text())
+    def test_postgresql_does_not_run_as_root(self, servers: Servers) -> None:
+        announced = json.loads((servers.data / "env" / "servers.json").read_text())
 
         assert Path(f"/proc/{announced['pids']['PostgreSQL']}").stat().st_uid != 0
 
@@ -181,21 +192,14 @@ class TestSecretsAndEnvironments:
         assert len(keys) == len(environment.ROLES)
 
 
-@pytest.fixture(scope="module")
-def local_servers() -> Iterator[Servers]:
-    data = Path(__file__).resolve().parents[2] / ".data" / "test"
-    with start(data, patient=False) as servers:
-        yield servers
-
-
 @pytest.fixture
 def key() -> str:
     return f"2001/01/01/{uuid4()}/{uuid4()}"
 
 
 class TestContentIdentity:
-    def test_writes_reads_and_holds(self, local_servers: Servers, key: str) -> None:
-        content = local_servers.s3("content")
+    def test_writes_reads_and_holds(self, servers: Servers, key: str) -> None:
+        content = servers.s3("content")
 
         version = content.put_object(Bucket=CONTENT, Key=key, Body=b"sealed")["VersionId"]
         read = content.get_object(Bucket=CONTENT, Key=key, VersionId=version)["Body"].read()
@@ -208,9 +212,9 @@ class TestContentIdentity:
         assert held["LegalHold"]["Status"] == "ON"
 
     def test_neither_deletes_nor_lists_nor_changes_the_bucket(
-        self, local_servers: Servers, key: str
+        self, servers: Servers, key: str
     ) -> None:
-        content = local_servers.s3("content")
+        content = servers.s3("content")
         version = content.put_object(Bucket=CONTENT, Key=key, Body=b"sealed")["VersionId"]
 
         answers = {
@@ -243,9 +247,9 @@ class TestContentIdentity:
 
 class TestPurgeIdentity:
     def test_deletes_a_version_it_names_and_lists_versions(
-        self, local_servers: Servers, key: str
+        self, servers: Servers, key: str
     ) -> None:
-        purge, content = local_servers.s3("purge"), local_servers.s3("content")
+        purge, content = servers.s3("purge"), servers.s3("content")
         version = content.put_object(Bucket=CONTENT, Key=key, Body=b"sealed")["VersionId"]
 
         answer = purge.delete_objects(
@@ -258,10 +262,8 @@ class TestPurgeIdentity:
         assert not left.get("Versions")
         assert not left.get("DeleteMarkers")
 
-    def test_neither_reads_nor_writes_nor_leaves_a_marker(
-        self, local_servers: Servers, key: str
-    ) -> None:
-        purge, content = local_servers.s3("purge"), local_servers.s3("content")
+    def test_neither_reads_nor_writes_nor_leaves_a_marker(self, servers: Servers, key: str) -> None:
+        purge, content = servers.s3("purge"), servers.s3("content")
         version = content.put_object(Bucket=CONTENT, Key=key, Body=b"sealed")["VersionId"]
 
         answers = {
@@ -293,9 +295,9 @@ class TestPurgeIdentity:
 
 @pytest.mark.parametrize("identity", ["content", "purge", "anchor", "anchor-read", "admin"])
 def test_nobody_deletes_a_version_under_legal_hold(
-    local_servers: Servers, key: str, identity: str
+    servers: Servers, key: str, identity: str
 ) -> None:
-    content, other = local_servers.s3("content"), local_servers.s3(identity)
+    content, other = servers.s3("content"), servers.s3(identity)
     version = content.put_object(Bucket=CONTENT, Key=key, Body=b"sealed")["VersionId"]
     content.put_object_legal_hold(
         Bucket=CONTENT, Key=key, VersionId=version, LegalHold={"Status": "ON"}
@@ -319,9 +321,9 @@ def test_nobody_deletes_a_version_under_legal_hold(
 
 class TestAnchorIdentities:
     def test_one_writes_with_retention_and_the_other_reads(
-        self, local_servers: Servers, key: str
+        self, servers: Servers, key: str
     ) -> None:
-        anchor, reader = local_servers.s3("anchor"), local_servers.s3("anchor-read")
+        anchor, reader = servers.s3("anchor"), servers.s3("anchor-read")
         until = datetime.fromtimestamp(time.time(), UTC) + timedelta(seconds=30)
 
         version = anchor.put_object(
@@ -339,12 +341,12 @@ class TestAnchorIdentities:
         assert retained["Mode"] == "COMPLIANCE"
         for name in ("anchor", "anchor-read", "purge", "content", "admin"):
             delete = partial(
-                local_servers.s3(name).delete_object, Bucket=ANCHOR, Key=key, VersionId=version
+                servers.s3(name).delete_object, Bucket=ANCHOR, Key=key, VersionId=version
             )
             assert code_of(delete) in REFUSED, name
 
-    def test_neither_does_what_the_other_may(self, local_servers: Servers, key: str) -> None:
-        anchor, reader = local_servers.s3("anchor"), local_servers.s3("anchor-read")
+    def test_neither_does_what_the_other_may(self, servers: Servers, key: str) -> None:
+        anchor, reader = servers.s3("anchor"), servers.s3("anchor-read")
         anchor.put_object(Bucket=ANCHOR, Key=key, Body=b"line")
 
         answers = {
@@ -361,8 +363,8 @@ class TestAnchorIdentities:
 
 
 class TestDatabaseRoles:
-    def test_the_server_keeps_what_it_has_committed(self, local_servers: Servers) -> None:
-        with psycopg.connect(local_servers.superuser_url()) as connection:
+    def test_the_server_keeps_what_it_has_committed(self, servers: Servers) -> None:
+        with psycopg.connect(servers.superuser_url()) as connection:
             found = {
                 name: connection.execute(f"SHOW {name}").fetchone()
                 for name in ("fsync", "full_page_writes", "synchronous_commit")
@@ -375,10 +377,8 @@ class TestDatabaseRoles:
         "statement",
         ["CREATE TABLE x (y int)", "CREATE SCHEMA x", "CREATE TEMPORARY TABLE x (y int)"],
     )
-    def test_a_client_role_makes_nothing(
-        self, local_servers: Servers, role: str, statement: str
-    ) -> None:
-        url = local_servers.environment(role)["DATABASE_URL"]
+    def test_a_client_role_makes_nothing(self, servers: Servers, role: str, statement: str) -> None:
+        url = servers.environment(role)["DATABASE_URL"]
 
         with (
             psycopg.connect(url) as connection,
@@ -386,10 +386,8 @@ class TestDatabaseRoles:
         ):
             connection.execute(statement)
 
-    def test_a_function_of_the_owner_is_closed_to_all_until_granted(
-        self, local_servers: Servers
-    ) -> None:
-        owner, web = (local_servers.environment(role)["DATABASE_URL"] for role in ("owner", "web"))
+    def test_a_function_of_the_owner_is_closed_to_all_until_granted(self, servers: Servers) -> None:
+        owner, web = (servers.environment(role)["DATABASE_URL"] for role in ("owner", "web"))
         name = f"closed_{uuid4().hex}"
         with psycopg.connect(owner, autocommit=True) as connection:
             connection.execute(f"CREATE FUNCTION {name}() RETURNS int RETURN 1")
@@ -402,8 +400,8 @@ class TestDatabaseRoles:
             finally:
                 connection.execute(f"DROP FUNCTION {name}()")
 
-    def test_the_owner_is_no_superuser(self, local_servers: Servers) -> None:
-        with psycopg.connect(local_servers.environment("owner")["DATABASE_URL"]) as connection:
+    def test_the_owner_is_no_superuser(self, servers: Servers) -> None:
+        with psycopg.connect(servers.environment("owner")["DATABASE_URL"]) as connection:
             found = connection.execute(
                 "SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles"
                 " WHERE rolname = current_user"
@@ -425,11 +423,11 @@ def process(tmp_path: Path, script: str, **more: object) -> Process:
 
 class TestDeployment:
     def test_prepares_and_sets_up_servers_elsewhere_twice(
-        self, local_servers: Servers, tmp_path: Path
+        self, servers: Servers, tmp_path: Path
     ) -> None:
-        own = local_servers.data
+        own = servers.data
         folder = tmp_path / "deployment"
-        addresses = environment.Addresses.on_loopback(local_servers.ports, web_port=8000)
+        addresses = environment.Addresses.on_loopback(servers.ports, web_port=8000)
         shutil.copytree(own / "secrets", folder / "secrets")
 
         for _ in range(2):

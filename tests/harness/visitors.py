@@ -16,6 +16,7 @@ from accounts.models import User
 from tests.harness.roles import Stage
 
 BACKEND = "accounts.backends.RoleBackend"
+HOST = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Visitor:
 
     stage: Stage
     user: User | None = None
-    client: Client = field(default_factory=Client)
+    client: Client = field(default_factory=lambda: Client(SERVER_NAME=HOST))
 
     def __post_init__(self) -> None:
         if self.user is not None:
@@ -56,7 +57,9 @@ class Visitor:
         asynchronous.cookies = self.client.cookies
 
         async def whole() -> Answer:
-            response = await asynchronous.generic(method, path, headers=headers)
+            response = await asynchronous.generic(
+                method, path, headers={"Host": HOST, **headers}
+            )
             if isinstance(response, StreamingHttpResponse):
                 body = await _read(response.streaming_content)
             else:

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
@@ -217,6 +218,19 @@ class TestKeyedHash:
         assert keyring.keyed_hash(name=HASH, chunks=[b"a"]) != keyring.keyed_hash(
             name=other, chunks=[b"a"]
         )
+
+
+class TestFromSettings:
+    def test_uses_the_directory_that_is_set(self, keyring, directory, monkeypatch):
+        monkeypatch.setattr("django.conf.settings", SimpleNamespace(KEYRING_DIR=directory))
+
+        assert FileKeyring.from_settings().get_or_create(KEK) == keyring.get(KEK)
+
+    def test_a_process_without_a_keyring_has_none(self, monkeypatch):
+        monkeypatch.setattr("django.conf.settings", SimpleNamespace(KEYRING_DIR=None))
+
+        with pytest.raises(KeyringUnavailable, match="no keyring"):
+            FileKeyring.from_settings()
 
 
 class TestUnavailable:

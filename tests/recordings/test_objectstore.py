@@ -5,20 +5,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
 import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from botocore.exceptions import ConnectionClosedError
 
+from config.servers import Servers
 from recordings.encryption import (
     HEADER_BYTES,
     RangeDecrypter,
@@ -45,45 +43,9 @@ ENDED_ON = date(2026, 3, 4)
 
 
 @pytest.fixture(scope="session")
-def object_store_endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Environment of the S3 store under test: the one given, or a server of our own."""
-    if os.environ.get("S3_PURGE_ACCESS_KEY") and os.environ.get("S3_CONTENT_ACCESS_KEY"):
-        yield {name: value for name, value in os.environ.items() if name.startswith("S3_")}
-        return
-    yield from own_server(tmp_path_factory.mktemp("weed"))
-
-
-def own_server(folder: Path) -> Iterator[dict[str, str]]:
-    from config.servers import identities, ports, seaweedfs
-    from config.servers.passwords import Secrets
-
-    secrets = Secrets(folder / "secrets")
-    chosen = ports.remembered(folder / "ports.json", names=seaweedfs.PORT_NAMES)
-    process = seaweedfs.process(folder, ports=chosen, secrets=secrets, log=folder / "weed.log")
-    environment = {
-        "S3_ENDPOINT_URL": seaweedfs.endpoint(chosen),
-        "S3_REGION": seaweedfs.REGION,
-        "S3_CONTENT_BUCKET": identities.CONTENT_BUCKET,
-        "S3_ANCHOR_BUCKET": identities.ANCHOR_BUCKET,
-    }
-    for each in identities.IDENTITIES:
-        prefix = f"S3_{each.name.upper().replace('-', '_')}"
-        environment[f"{prefix}_ACCESS_KEY"] = identities.access_key(each.name, secrets)
-        environment[f"{prefix}_SECRET_KEY"] = identities.secret_key(each.name, secrets)
-    administrator = seaweedfs.client(
-        chosen,
-        access_key=identities.access_key(identities.ADMINISTRATOR, secrets),
-        secret_key=identities.secret_key(identities.ADMINISTRATOR, secrets),
-    )
-    process.start()
-    try:
-        process.wait_until(
-            lambda: seaweedfs.answers(administrator), timeout_seconds=seaweedfs.START_SECONDS
-        )
-        seaweedfs.set_up(administrator)
-        yield environment
-    finally:
-        process.stop()
+def object_store_endpoint(servers: Servers) -> dict[str, str]:
+    """Every identity's part of the environment, in one."""
+    return servers.environment("work") | servers.environment("purge")
 
 
 def identity(environment: dict[str, str], keys: str, bucket: str = "CONTENT") -> Identity:
@@ -161,9 +123,9 @@ class TestKeys:
         [
             *("", "/", "a", "../x", "2026/03/04/call with Anna/x", "2026/03/04/x/y"),
             # One name that begins another would be skipped in lists.
-            f"2026/03/04/{uuid4()}/{uuid4()}-playable",
-            f"2026/03/04/{uuid4()}/{uuid4()}.ogg",
-            f"quarantine/{uuid4()}",
+            f"2026/03/04/{UUID(int=1)}/{UUID(int=1)}-playable",
+            f"2026/03/04/{UUID(int=1)}/{UUID(int=1)}.ogg",
+            f"quarantine/{UUID(int=1)}",
         ],
     )
     def test_others_are_refused(self, content, key):
@@ -488,6 +450,24 @@ class TestAnchor:
             anchor.put_locked("ledger/1", b"", retain_until=datetime(2030, 1, 1))  # noqa: DTZ001
         with pytest.raises(ValueError, match="plain"):
             anchor.put_locked("../1", b"", retain_until=anchor.server_date())
+
+
+class TestFromSettings:
+    def test_uses_what_this_process_was_given(self, object_store_endpoint, key, monkeypatch):
+        monkeypatch.setattr("django.conf.settings", SimpleNamespace(**object_store_endpoint))
+
+        version = ObjectStore.for_content().put(key, b"x")
+
+        assert ObjectStore.for_purge().delete_versions([(key, version)]) == {}
+        assert abs(ObjectStore.for_anchor().server_date().timestamp() - time.time()) < 5
+        assert list(ObjectStore.for_anchor_reading().list_versions(prefix="none/")) == []
+
+    def test_without_a_credential_there_is_a_named_error(self, object_store_endpoint, monkeypatch):
+        given = {**object_store_endpoint, "S3_PURGE_SECRET_KEY": None}
+        monkeypatch.setattr("django.conf.settings", SimpleNamespace(**given))
+
+        with pytest.raises(StoreRefused, match="This process has no access"):
+            ObjectStore.for_purge()
 
 
 class TestServerDate:

@@ -49,9 +49,7 @@ def a_controller(name: str = "Sampo") -> Controller:
 def a_source(controller: Controller) -> Source:
     """A phone system that is released."""
     slug = f"pbx-{uuid4().hex[:8]}"
-    return Source.objects.create(
-        slug=slug, name="PBX", controller=controller, released_at=LONG_AGO
-    )
+    return Source.objects.create(slug=slug, name="PBX", controller=controller, released_at=LONG_AGO)
 
 
 def a_purpose(code: str) -> Purpose:
@@ -127,7 +125,7 @@ def a_conversation(
         conversation=conversation,
         purpose=a_purpose("coaching"),
         from_at=ended_at,
-        until_at=max(conversation.destroy_after, ended_at + timedelta(seconds=1)),
+        until_at=max(destroy_after or now, ended_at + timedelta(seconds=1)),
         authority_kind="rule",
         authority=uuid7(),
     )

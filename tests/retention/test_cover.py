@@ -270,6 +270,21 @@ class TestCover:
 
         assert conversation.destroy_after is None
 
+    def test_goes_by_rules_changed_while_it_was_being_captured(self, source, vakka, coaching, officer):
+        create_rule(
+            controller=vakka,
+            purpose=coaching,
+            name="Made meanwhile",
+            draft=draft(months=3),
+            user=officer,
+            now=NOW + timedelta(seconds=5),
+        )
+        conversation = make_conversation(source)
+
+        cover(conversation=conversation, now=NOW)
+
+        assert conversation.permitted_uses.get().until_at == datetime(2027, 2, 20, 12, 32, tzinfo=UTC)
+
     def test_asks_the_queue_whether_it_holds_health_data(self, source, claims, rule, vakka):
         queue = make_queue(vakka, holds_health_data=True)
         conversation = make_conversation(source, stretches=[(claims, queue)])

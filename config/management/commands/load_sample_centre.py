@@ -17,6 +17,7 @@ from audit import clock
 from audit.operations import AuditUnavailable
 from config.samples.centre import SOURCES
 from config.samples.conversations import BROKEN, CALLS, CHATS, write_manifests
+from config.samples.matter import hold_for_dispute
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
@@ -59,13 +60,14 @@ class Command(BaseCommand):
             )
         tally = {"captured": 0, "unchanged": 0, "quarantined": 0}
         there = Conversation.objects.filter(source__slug__in=slugs).count()
-        if there < CALLS + CHATS:
-            try:
+        try:
+            if there < CALLS + CHATS:
                 for outcome in self._take(sources, _manifests(settings.DATA_DIR, there)):
                     kind = outcome.captured.outcome if outcome.captured else "quarantined"
                     tally[kind] += 1
-            except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as error:
-                raise CommandError(f"{error} Run the command again.", returncode=2) from error
+            hold_for_dispute(keyring=FileKeyring.from_settings(), now=clock.now())
+        except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as error:
+            raise CommandError(f"{error} Run the command again.", returncode=2) from error
         self._report(tally, there, as_json=options["json"])
 
     def _take(

@@ -1,4 +1,4 @@
-"""Brings the demo's database up to date in one go, as starting four commands takes: prepare_demo."""
+"""Brings the demo's database up to date in one process: manage.py prepare_demo."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from accounts.models import Source
 from audit import clock
@@ -79,10 +79,7 @@ class Command(BaseCommand):
     def _report(self, conversation_id: UUID, *, as_json: bool) -> None:
         chat = Conversation.objects.select_related("controller").get(pk=conversation_id)
         assert chat.destroy_after is not None
-        try:
-            address = settings.BASE_URL + reverse("recordings:conversation", args=[chat.pk])
-        except NoReverseMatch:
-            address = settings.BASE_URL
+        address = settings.BASE_URL + reverse("recordings:conversation", args=[chat.pk])
         if as_json:
             said = {"conversation": str(chat.pk), "destroy_after": chat.destroy_after.isoformat()}
             self.stdout.write(json.dumps(said | {"address": address}))

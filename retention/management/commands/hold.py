@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from django.db import IntegrityError
 from django.db.models import Q
@@ -179,10 +179,8 @@ def _person(email: str) -> User:
 
 def _matter(name: str) -> Matter:
     wanted = Q(code=name)
-    try:
+    with suppress(ValueError):
         wanted |= Q(pk=UUID(name))
-    except (ValueError, ValidationError):
-        pass
     found = list(Matter.objects.filter(wanted)[:2])
     if len(found) != 1:
         raise CommandError(

@@ -33,7 +33,7 @@ class OthersVanished(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What the store says after deleting: whose objects are all gone, and what is left of others."""
+    """What the store says after deleting: whose objects are gone, and what is left of others."""
 
     gone: list[UUID]
     remaining: dict[UUID, str]
@@ -72,7 +72,7 @@ def delete_and_confirm(*, batch: Batch, store: ObjectStore, clock: Clock) -> Con
     if any(strays.values()):
         note_strays(
             batch=batch,
-            strays={pk: [tuple(each) for each in found] for pk, found in strays.items()},
+            strays=strays,
             now=clock(),
         )
     versions = {version for found in before.own.values() for version in found}
@@ -81,9 +81,7 @@ def delete_and_confirm(*, batch: Batch, store: ObjectStore, clock: Clock) -> Con
     deleted_at = clock()
     after = _list(store, folders)
     _check_others(before.others - after.others)
-    remaining = {
-        pk: _sentence(found, failures) for pk, found in after.own.items() if found
-    }
+    remaining = {pk: _sentence(found, failures) for pk, found in after.own.items() if found}
     return Confirmation(
         gone=[row.conversation_id for row in rows if row.conversation_id not in remaining],
         remaining=remaining,

@@ -81,9 +81,7 @@ def claim(*, token: int, now: datetime) -> Batch | None:
     Returns None if there is nothing to take.
     """
     claimable = (
-        _claimable(now=now)
-        .filter(attempts__lt=settings.PURGE_ATTEMPTS)
-        .exclude(lease_token=token)
+        _claimable(now=now).filter(attempts__lt=settings.PURGE_ATTEMPTS).exclude(lease_token=token)
     )
     first = claimable.order_by("attempts", "withdrawn_at", "pk").first()
     if first is None:
@@ -117,7 +115,9 @@ def batch_size(attempts: int) -> int:
     last = settings.PURGE_ATTEMPTS - 1
     if attempts <= 0 or last <= 0:
         return int(settings.PURGE_BATCH_SIZE)
-    return max(1, round(settings.PURGE_BATCH_SIZE ** ((last - attempts) / last)))
+    size: int = settings.PURGE_BATCH_SIZE
+    share: float = (last - attempts) / last
+    return max(1, round(float(size) ** share))
 
 
 def progressed(now: datetime) -> dict[str, object]:
@@ -178,9 +178,7 @@ def give_up_on_killers(*, actor: Actor, now: datetime) -> int:
     Destruction.objects.filter(pk__in=[row.pk for row in rows]).update(
         needs_person_at=now, leased_until=None, problem="Each try at it ended without a word."
     )
-    append_many(
-        events=[failure(row, actor=actor, now=now, error="worker.ended") for row in rows]
-    )
+    append_many(events=[failure(row, actor=actor, now=now, error="worker.ended") for row in rows])
     return len(rows)
 
 

@@ -1,4 +1,4 @@
-"""One purge run: finishes what earlier ones began, then takes what is due, until nothing is left."""
+"""One purge run: finishes what earlier ones began, then takes what is due, to the last."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from audit.events import Actor, EventType, FactValue, Outcome, Target
 from audit.operations import append
 from recordings.objectstore import ObjectStore, StoreError
 from retention.models import Destruction, PurgeRun
+from retention.models.purge import DestructionQuerySet
 from retention.operations.purge import leases, selection, steps
 from retention.operations.purge.deletion import OthersVanished, delete_and_confirm
 from retention.operations.purge.leases import Batch, Clock
@@ -144,7 +145,7 @@ def purge(
     return worker.tally
 
 
-def _open() -> leases.DestructionQuerySet:
+def _open() -> DestructionQuerySet:
     return Destruction.objects.open()
 
 

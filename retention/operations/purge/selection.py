@@ -58,10 +58,10 @@ def batches(*, at: datetime, size: int) -> Iterator[list[UUID]]:
     while True:
         due = Conversation.objects.due(at=at)
         if after is not None:
-            ends_at, last = after
+            end, last = after
             due = due.filter(
-                Q(destroy_after__gt=ends_at) | Q(destroy_after=ends_at, pk__gt=last),
-                destroy_after__gte=ends_at,
+                Q(destroy_after__gt=end) | Q(destroy_after=end, pk__gt=last),
+                destroy_after__gte=end,
             )
         page = list(due.order_by("destroy_after", "pk").values_list("destroy_after", "pk")[:size])
         if not page:
@@ -74,9 +74,9 @@ def batches(*, at: datetime, size: int) -> Iterator[list[UUID]]:
         )
         if free := [pk for pk in ids if pk not in still_held]:
             yield free
-        ends_at, last = page[-1]
-        assert ends_at is not None
-        after = (ends_at, last)
+        last_end, last_id = page[-1]
+        assert last_end is not None
+        after = (last_end, last_id)
 
 
 def barred(*, at: datetime) -> list[Barred]:

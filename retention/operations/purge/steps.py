@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -201,7 +201,9 @@ def _note_ledger(
 
 
 @transaction.atomic
-def note_strays(*, batch: Batch, strays: dict[UUID, list[tuple[str, str]]], now: datetime) -> None:
+def note_strays(
+    *, batch: Batch, strays: Mapping[UUID, Sequence[tuple[str, str]]], now: datetime
+) -> None:
     """Note versions that no row knew of on the certificate lines, before they are deleted."""
     for row in batch.locked():
         known = {(key, version_id) for key, version_id, _ in row.objects_destroyed}
