@@ -25,4 +25,4 @@ ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DJANGO_SETTINGS_MODULE=config.settings STATIC_ROOT=/app/static
 USER tallenne
 EXPOSE 8000
-CMD ["granian", "--interface=asgi", "--host=0.0.0.0", "--port=8000", "--workers=2", "--no-ws", "config.asgi:application"]
+CMD ["granian", "--interface=asginl", "--host=0.0.0.0", "--port=8000", "--workers=2", "--no-ws", "config.asgi:application"]

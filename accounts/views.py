@@ -49,6 +49,7 @@ def undertaking(request: SignedInRequest) -> HttpResponse:
             "form": form,
             "previous": queries.last_undertaking(user=request.user),
             "next_url": _safe_next(request),
+            "has_undertaken": queries.has_undertaken(user=request.user, at=request.arrived_at),
         },
         status=422 if form.errors else 200,
     )

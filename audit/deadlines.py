@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 
@@ -77,7 +78,8 @@ def deadline(database: BaseDatabaseWrapper, *, seconds: float) -> Iterator[None]
     inside gets `django.db.OperationalError` as if the server had gone.
     """
     watch = _watch
-    limit = _Deadline(time.monotonic() + seconds, database)
+    # Not Django's proxy, which would mean another connection to the thread that watches.
+    limit = _Deadline(time.monotonic() + seconds, connections[database.alias])
     watch.add(limit)
     try:
         yield

@@ -108,7 +108,8 @@ class Actor:
         if self.kind == "user":
             sound = is_uuid(self.reference)
         else:
-            sound = self.reference.startswith("system:") and is_reference(self.reference)
+            head, _colon, part = self.reference.partition(":")
+            sound = head == "system" and is_reference(part)
         if not sound or not (self.role is None or is_reference(self.role)):
             raise EventRefused("An actor is a user's random reference or a part of the system.")
 

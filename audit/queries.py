@@ -97,7 +97,7 @@ def events(wanted: Filter) -> QuerySet[Event]:
     return found
 
 
-def page(*, wanted: Filter, after: Place | None = None, rows: int = PAGE_ROWS) -> Page:
+def page(*, wanted: Filter, rows: int, after: Place | None = None) -> Page:
     """
     One page of events, newest first; `after` is the `next_place` of the page before.
 

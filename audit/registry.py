@@ -39,7 +39,6 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "action": (K.CODE, _("Action")),
     "bytes": (K.BYTES, _("Bytes")),
     "changed": (K.CODES, _("What was changed")),
-    "closed": (K.COUNT, _("Closed")),
     "controllers": (K.UUIDS, _("Controllers")),
     "conversation": (K.UUID, _("Conversation")),
     "conversations": (K.COUNT, _("Conversations")),

@@ -41,7 +41,7 @@ def log_page(request: HttpRequest) -> HttpResponse:
         raise Http404 from error
     try:
         with accountable():
-            page = queries.page(wanted=wanted, after=after)
+            page = queries.page(wanted=wanted, after=after, rows=queries.PAGE_ROWS)
             append(
                 event_type=EventType.AUDIT_LISTED,
                 actor=_actor(request),

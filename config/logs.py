@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 
-def configure(_settings: dict[str, Any]) -> None:
+def configure(settings: dict[str, Any]) -> None:
     """Send every logger's lines through structlog, to standard error as JSON."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -35,6 +35,10 @@ def configure(_settings: dict[str, Any]) -> None:
     )
     root = logging.getLogger()
     root.handlers = [handler]
-    root.setLevel(logging.INFO)
+    root.setLevel(settings["level"])
+    for name in ("django", "django.server"):
+        # Django has given them handlers of its own by now.
+        logging.getLogger(name).handlers = []
+        logging.getLogger(name).propagate = True
     for quiet in ("botocore", "boto3", "urllib3", "django.utils.autoreload", "asyncio", "kombu"):
         logging.getLogger(quiet).setLevel(logging.WARNING)

@@ -18,7 +18,7 @@ ENTRIES = [
     ("retention:matters", _("Matters and holds"), "retention.read"),
     ("retention:uncovered", _("Uncovered"), "retention.read"),
     ("recordings:quarantine", _("Quarantine"), "recordings.see_quarantine"),
-    ("audit:events", _("Audit log"), "audit.read"),
+    ("audit:log", _("Audit log"), "audit.read"),
     ("accounts:my_access", _("My access"), None),
 ]
 

@@ -269,4 +269,4 @@ SERVESTATIC_USE_FINDERS = DEMO
 SERVESTATIC_AUTOREFRESH = False
 
 LOGGING_CONFIG = "config.logs.configure"
-LOGGING: dict[str, object] = {}
+LOGGING = {"level": env.str("LOG_LEVEL", default="INFO")}  # empty, Django would not call it

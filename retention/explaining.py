@@ -1,4 +1,4 @@
-"""Says of one conversation why it is kept, until when, on what authority, and who could reach it."""
+"""Says why a conversation is kept, until when, on what authority, and who could reach it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 from django.db.models import Count, Max, Q, TextField
@@ -101,13 +102,19 @@ class ExplainedHold:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A person whom the access rule lets reach the content, and by what."""
+    """
+    A person whom the access rule lets reach the content, and by what.
+
+    `through` is a team or a matter and `of` its name; `until_at` is when that ends, None while a
+    matter is open.
+    """
 
     name: str
     reference: UUID
     purpose: str
-    by: str
-    until_at: datetime
+    through: Literal["team", "matter"]
+    of: str
+    until_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,40 +225,43 @@ def reach_of(conversation: Conversation, *, at: datetime) -> tuple[Reach, ...]:
     )
     asked: dict[tuple[UUID, UUID], Reach] = {}
     for permission in permissions.select_related("user", "purpose", "content_object").order_by(
-        "user__full_name", "user_id", "purpose__code", "content_object__name", "until_at"
+        "user__full_name", "user_id", "purpose__code", "until_at", "pk"
     ):
-        asked[permission.user_id, permission.purpose_id] = _reach(
-            permission.user,
-            permission.purpose,
-            f"team {permission.content_object.name}",
-            permission.until_at,
+        user, purpose = permission.user, permission.purpose
+        asked[user.pk, purpose.pk] = Reach(
+            name=user.full_name,
+            reference=user.reference,
+            purpose=purpose.code,
+            through="team",
+            of=permission.content_object.name,
+            until_at=permission.until_at,
         )
-    for use in (
-        conversation.permitted_uses.filter(only_for__isnull=False, from_at__lte=at, until_at__gt=at)
-        .select_related("only_for", "purpose")
-        .order_by("only_for__full_name", "only_for_id", "until_at")
+    uses = conversation.permitted_uses.filter(
+        only_for__isnull=False, from_at__lte=at, until_at__gt=at
+    )
+    matters = Matter.objects.in_bulk(list(uses.values_list("authority", flat=True)))
+    for use in uses.select_related("only_for", "purpose").order_by(
+        "only_for__full_name", "only_for_id", "until_at", "pk"
     ):
-        if use.only_for is not None:
-            by = _authority(use)
-            asked[use.only_for.pk, use.purpose_id] = _reach(use.only_for, use.purpose, by, use.until_at)
+        handler, matter = use.only_for, matters.get(use.authority)
+        if handler is not None and matter is not None:
+            asked[handler.pk, use.purpose_id] = Reach(
+                name=handler.full_name,
+                reference=handler.reference,
+                purpose=use.purpose.code,
+                through="matter",
+                of=matter.name,
+                until_at=None,
+            )
     users = User.objects.in_bulk([user for user, _purpose in asked])
     purposes = Purpose.objects.in_bulk([purpose for _user, purpose in asked])
     return tuple(
         reach
-        for (user, purpose), reach in asked.items()
+        for (user_id, purpose_id), reach in asked.items()
         if Conversation.objects.filter(pk=conversation.pk)
-        .open_to(user=users[user], purpose=purposes[purpose], at=at)
+        .open_to(user=users[user_id], purpose=purposes[purpose_id], at=at)
         .exists()
     )
-
-
-def _reach(user: User, purpose: Purpose, by: str, until_at: datetime) -> Reach:
-    return Reach(user.full_name, user.reference, purpose.code, by, until_at)
-
-
-def _authority(use: PermittedUse) -> str:
-    matter = Matter.objects.filter(pk=use.authority).first()
-    return f"matter {matter.name}" if matter else f"{use.authority_kind} {use.authority}"
 
 
 def _next(conversation: Conversation, at: datetime) -> Next:
@@ -272,9 +282,7 @@ def _next(conversation: Conversation, at: datetime) -> Next:
     return Next.DUE if ends_at <= at else Next.ENDS
 
 
-def _purposes(
-    conversation: Conversation, book: RuleBook | None
-) -> tuple[ExplainedPurpose, ...]:
+def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[ExplainedPurpose, ...]:
     """What holds for each purpose; without a book only what was written while it was kept."""
     uses = {
         use.purpose_id: use
@@ -329,9 +337,7 @@ def _explained(
     )
 
 
-def _rule(
-    version: RuleVersion, *, until_at: datetime, decides: bool, lacks: bool
-) -> MatchedRule:
+def _rule(version: RuleVersion, *, until_at: datetime, decides: bool, lacks: bool) -> MatchedRule:
     return MatchedRule(
         rule=version.rule.name,
         rule_id=version.rule_id,
@@ -409,9 +415,7 @@ def _heard(conversation: Conversation) -> tuple[Heard, ...]:
 
 
 def _certificate_line(conversation: Conversation) -> CertificateLine | None:
-    line = Destruction.objects.filter(
-        Q(conversation=conversation), recalled_at=None
-    ).first()
+    line = Destruction.objects.filter(Q(conversation=conversation), recalled_at=None).first()
     if line is None:
         return None
     return CertificateLine(

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from accounts.models import Controller, Purpose, Queue, Team, User
 from django import forms
 from django.utils.translation import gettext_lazy as _
-from recordings.models import Conversation
 
-from retention.models import RuleVersion
+from accounts.models import Controller, Purpose, Queue, Team, User
+from recordings.models import Conversation
+from retention.models import Matter, RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
 from retention.operations.rules import Draft
 
@@ -29,10 +29,10 @@ class WithProblems(forms.Form):
             self.add_error(field, str(problem.sentence))
 
 
-class QueueChoices(forms.ModelMultipleChoiceField):
+class QueueChoices(forms.ModelMultipleChoiceField[Queue]):
     """Queues by company, since two companies can call theirs alike."""
 
-    def label_from_instance(self, obj: Any) -> str:
+    def label_from_instance(self, obj: Queue) -> str:
         """Name, company, and whether it may hold health data."""
         label = f"{obj.name} ({obj.controller})"
         return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
@@ -207,7 +207,9 @@ class PlaceForm(WithProblems):
             try:
                 found.append(UUID(word))
             except ValueError as error:
-                raise forms.ValidationError(_("One of the lines is no id of a conversation.")) from error
+                raise forms.ValidationError(
+                    _("One of the lines is no id of a conversation.")
+                ) from error
         if len(found) > MOST_AT_ONCE:
             raise forms.ValidationError(
                 _("At most %(most)d conversations at once.") % {"most": MOST_AT_ONCE}
@@ -218,7 +220,7 @@ class PlaceForm(WithProblems):
 class PlaceOnForm(WithProblems):
     """The matter for which one conversation is to be held."""
 
-    matter = forms.ModelChoiceField(label=_("Matter"), queryset=None)
+    matter = forms.ModelChoiceField(label=_("Matter"), queryset=Matter.objects.none())
 
     def __init__(self, *args: Any, matters: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -74,7 +74,9 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
 
 def last_change(controller: Controller) -> datetime | None:
     """When the controller's rules were last changed."""
-    found = RuleVersion.objects.filter(rule__controller=controller).aggregate(last=Max("created_at"))
+    found = RuleVersion.objects.filter(rule__controller=controller).aggregate(
+        last=Max("created_at")
+    )
     last: datetime | None = found["last"]
     return last
 
@@ -181,6 +183,14 @@ def uncovered(*, controllers: Collection[Controller]) -> QuerySet[Conversation]:
         .select_related("controller")
         .order_by("captured_at", "pk")
     )
+
+
+def team_names(conversation_ids: Collection[UUID]) -> dict[UUID, str]:
+    """The name of the first team that served each of the conversations, where one did."""
+    segments = Segment.objects.filter(
+        conversation__in=conversation_ids, team__isnull=False
+    ).order_by("-from_at")
+    return dict(segments.values_list("conversation_id", "team__name"))
 
 
 def decide_before(conversation: Conversation) -> datetime:

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from accounts.models import Queue, Team
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from recordings.models import Conversation
 
+from accounts.models import Purpose, Queue, Team
+from recordings.models import Conversation
 from retention.explaining import Explanation, Next
 from retention.matching import Mismatch
 from retention.models import RuleVersion
@@ -86,6 +86,11 @@ def why_not(reason: Mismatch) -> str:
         Mismatch.KIND: _("it speaks of another kind"),
         Mismatch.TEAM_OR_QUEUE: _("it speaks of other teams or queues"),
     }[reason]
+
+
+def purpose_names() -> dict[str, str]:
+    """The names of the purposes by code."""
+    return {purpose.code: str(purpose) for purpose in Purpose.objects.all()}
 
 
 def moment(at: datetime) -> str:

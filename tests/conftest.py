@@ -27,7 +27,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     session.begin()
     import django
+    from django.conf import settings
 
+    # Pages are asked for without `collectstatic`; the browser tests have the real storage.
+    settings.STORAGES["staticfiles"] = {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+    }
     django.setup()
 
 

@@ -6,12 +6,15 @@ from datetime import datetime
 from typing import Any, ClassVar
 from uuid import uuid4
 
-from django.contrib.auth import get_backends
+from django.contrib.auth import load_backend
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
 from uuid_utils.compat import uuid7
 
 from accounts.roles import ROLES_BY_PERMISSION
+
+
+ROLE_BACKEND = "accounts.backends.RoleBackend"
 
 
 class UserManager(BaseUserManager["User"]):
@@ -69,9 +72,5 @@ class User(AbstractBaseUser, PermissionsMixin):
     def has_perm(self, perm: str, obj: Any = None) -> bool:
         """Answer by dated roles for our own permissions; being superuser counts for others only."""
         if perm in ROLES_BY_PERMISSION:
-            return any(
-                backend.has_perm(self, perm, obj)
-                for backend in get_backends()
-                if hasattr(backend, "has_perm")
-            )
+            return bool(load_backend(ROLE_BACKEND).has_perm(self, perm, obj))
         return super().has_perm(perm, obj)

@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> None:
     port = ports.for_web(options.data / demo.WEB_PORT, wanted=os.environ.get("PORT"))
     options.data.mkdir(parents=True, exist_ok=True)
     data = options.data.resolve()
-    with application.running(environments, data=data, port=port) as product:
+    product = application.Application(environments, data, port)
+    with application.running(product):
         product.start()
         product.wait_for_web()
         say(f"Tallenne is at http://localhost:{port}. Ctrl-C ends its processes.")

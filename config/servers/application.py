@@ -40,16 +40,23 @@ class Application:
         """The folder of the logs."""
         return self.data / "logs"
 
-    def manage(self, *command: str, role: str, timeout_seconds: float = 600) -> str:
+    def command(self, *command: str, role: str, name: str) -> Process:
+        """Give a command of manage.py as a process, not yet started."""
+        return self._process(name, ["manage.py", *command], role=role, log="-".join(command))
+
+    def begin(self, *command: str, role: str, name: str) -> Process:
+        """Start a command of manage.py, see `finish`."""
+        process = self.command(*command, role=role, name=name)
+        self.processes.append(process)
+        process.start()
+        return process
+
+    def finish(self, process: Process, *, timeout_seconds: float = 600) -> str:
         """
-        Run a command of manage.py to its end, giving what it printed.
+        Wait for a command that was begun, giving what it printed.
 
         Raises: ServerDied with the tail of its log when it fails.
         """
-        name = f"manage.py {command[0]}"
-        process = self._process(name, ["manage.py", *command], role=role, log=command[0])
-        self.processes.append(process)
-        process.start()
         printed = process.finish(timeout_seconds=timeout_seconds)
         self.processes.remove(process)
         return printed
@@ -83,7 +90,7 @@ class Application:
         return [
             "-m",
             "granian",
-            "--interface=asgi",
+            "--interface=asginl",
             "--host=127.0.0.1",
             f"--port={self.port}",
             "--workers=1",
@@ -123,7 +130,7 @@ class Application:
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/", headers={"Host": f"localhost:{self.port}"})
+            connection.request("GET", "/healthz", headers={"Host": f"localhost:{self.port}"})
             return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
         except (OSError, http.client.HTTPException):
             return False
@@ -148,12 +155,9 @@ def _worker(queue: str) -> Sequence[str]:
 
 
 @contextmanager
-def running(
-    environments: Mapping[str, Mapping[str, str]], *, data: Path, port: int
-) -> Iterator[Application]:
+def running(application: Application) -> Iterator[Application]:
     """Give the application, not yet started; whatever was started ends with the context."""
-    make_private(data / "logs")
-    application = Application(environments, data, port)
+    make_private(application.logs)
     try:
         yield application
     except ServerDied as died:

@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 from config.servers import application, environment, local, ports
-from config.servers.local import Report, timed
+from config.servers.application import Application
+from config.servers.local import Report, Servers, timed
+from config.servers.process import Process
 
 LOGINS = "demo-logins.json"
 WEB_PORT = "web-port.json"
@@ -19,26 +21,29 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
     Raises: ServerDied when a process ends by itself, NoFreePort when the wanted port is taken.
     """
     port = ports.for_web(data / WEB_PORT, wanted=wanted_port)
-    with local.start(data, web_port=port, report=report) as servers:
+
+    def product_of(servers: Servers) -> Application:
         here = {"BASE_URL": f"http://localhost:{port}"}  # others may have started the servers
         environments = {role: servers.environment(role) | here for role in environment.ROLES}
-        with application.running(environments, data=servers.data, port=port) as product:
-            short_lived = _prepare(product, report)
-            _announce(servers.data, port, short_lived, report)
-            application.watch(servers, product)
+        return Application(environments, servers.data, port)
 
+    def prepare_database(servers: Servers) -> Process:
+        return product_of(servers).command(
+            "prepare_demo", "database", role="owner", name="Database"
+        )
 
-def _prepare(product: application.Application, report: Report) -> str:
-    """Bring all up; gives the sentence about the conversation that ends in two minutes."""
-    with timed(report, "Database"):
-        product.manage("prepare_demo", role="owner")
-    product.start()
-    with timed(report, "Sample contact centre"):
-        product.manage("load_sample_centre", role="work")
-    with timed(report, "Web and workers"):
-        product.wait_for_web()
-    # Its time ends two minutes from now, so it is captured last.
-    return _last_sentence(product.manage("short_lived", role="work"))
+    with (
+        local.start(data, web_port=port, report=report, meanwhile=prepare_database) as servers,
+        application.running(product_of(servers)) as product,
+    ):
+        with timed(report, "Sample contact centre"):
+            loading = product.begin("prepare_demo", "conversations", role="work", name="Capture")
+            product.start()
+            printed = product.finish(loading)
+        with timed(report, "Web and workers"):
+            product.wait_for_web()
+        _announce(servers.data, port, _last_sentence(printed), report)
+        application.watch(servers, product)
 
 
 def _last_sentence(printed: str) -> str:

@@ -35,7 +35,6 @@ ROLE_OF_COMMAND = {
     "migrate": "owner",
     "makemigrations": "owner",
     "grant": "owner",
-    "prepare_demo": "owner",
     "set_up_sample_centre": "owner",
     "purge": "purge",
     "reconcile": "purge",
@@ -73,6 +72,8 @@ def build(
         # Only the web signs what comes back from browsers.
         "SECRET_KEY": secrets.get("secret-key" if role == "web" else f"secret-key-{role}"),
         "DATABASE_URL": _database_url(role, addresses.postgresql, secrets),
+        # The doorbell of the workers: what is to be done stands in the database.
+        "REDIS_URL": f"redis://:{secrets.get('valkey')}@{addresses.valkey}/0",
         "DATA_DIR": str(data),
     }
     if is_demo:
@@ -81,8 +82,6 @@ def build(
             "STATIC_ROOT": str(data / "static"),
             "PURGE_INTERVAL_SECONDS": "60",
         }
-    if role != "owner":
-        values["REDIS_URL"] = f"redis://:{secrets.get('valkey')}@{addresses.valkey}/0"
     if S3_OF_ROLE[role]:
         values |= {
             "S3_ENDPOINT_URL": addresses.s3,

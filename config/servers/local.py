@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 JOIN_SECONDS = 120
+MEANWHILE_SECONDS = 300
 PORT_NAMES = ("postgresql", "valkey", *seaweedfs.PORT_NAMES)
 
 Report = Callable[[str], None]
@@ -86,12 +87,14 @@ def start(
     web_port: int = ports.PREFERRED_WEB_PORT,
     patient: bool = True,
     report: Report = _say_nothing,
+    meanwhile: Callable[[Servers], Process] | None = None,
 ) -> Iterator[Servers]:
     """
     Run the servers below `data` for as long as the context lasts.
 
     Where they run already, by another process, they are joined and left running at the end. Not
     `patient`, SeaweedFS is killed at the end instead of given the 17 s it takes to stop: for tests.
+    What `meanwhile` gives needs PostgreSQL alone, and is run to its end while SeaweedFS starts.
 
     Raises: ServerDied when one does not start, with the tail of its log.
     """
@@ -103,13 +106,16 @@ def start(
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield _join(data)
+            servers = _join(data)
+            if meanwhile:
+                _finish(_begin(servers, meanwhile), servers, report)
+            yield servers
             return
         _end_left_behind(data)
         secrets = Secrets(data / "secrets")
         servers = Servers(data, {}, secrets)
         try:
-            _start(servers, web_port=web_port, report=report)
+            _start(servers, web_port=web_port, report=report, meanwhile=meanwhile)
             yield servers
         except ServerDied as died:
             died.tell()
@@ -145,7 +151,26 @@ def _end_left_behind(data: Path) -> None:
     announced.unlink()
 
 
-def _start(servers: Servers, *, web_port: int, report: Report) -> None:
+def _begin(servers: Servers, meanwhile: Callable[[Servers], Process]) -> Process:
+    process = meanwhile(servers)
+    servers.processes.append(process)
+    process.start()
+    return process
+
+
+def _finish(process: Process, servers: Servers, report: Report) -> None:
+    with timed(report, process.name):
+        process.finish(timeout_seconds=MEANWHILE_SECONDS)
+    servers.processes.remove(process)
+
+
+def _start(
+    servers: Servers,
+    *,
+    web_port: int,
+    report: Report,
+    meanwhile: Callable[[Servers], Process] | None,
+) -> None:
     data, secrets = servers.data, servers.secrets
     logs = data / "logs"
     make_private(logs)
@@ -185,6 +210,7 @@ def _start(servers: Servers, *, web_port: int, report: Report) -> None:
             timeout_seconds=postgresql.START_SECONDS,
         )
         postgresql.set_up(address, secrets=secrets)
+    begun = _begin(servers, meanwhile) if meanwhile else None
     with timed(report, "Valkey"):
         broker.wait_until(
             lambda: valkey.answers(port=chosen["valkey"], password=valkey_password),
@@ -194,6 +220,8 @@ def _start(servers: Servers, *, web_port: int, report: Report) -> None:
         s3 = servers.s3(identities.ADMINISTRATOR)
         weed.wait_until(lambda: seaweedfs.answers(s3), timeout_seconds=seaweedfs.START_SECONDS)
         seaweedfs.set_up(s3)
+    if begun:
+        _finish(begun, servers, report)
     _announce(servers, ready=True)
 
 

@@ -38,7 +38,8 @@ class IncomingFile:
 
     Everything but the bytes is the sender's claim: rate, channels, duration and hash are compared
     with what decoding finds. `channel_roles` names who is heard on each channel, in order, and is
-    empty when that is unknown. `content_hash` is "sha256:" + hex or "sha512-" + base64url.
+    empty when that is unknown; unless `is_channel_map_certain`, it means nothing for a recording
+    with another number of channels. `content_hash` is "sha256:" + hex or "sha512-" + base64url.
     """
 
     path: Path | None
@@ -52,6 +53,7 @@ class IncomingFile:
     duration_seconds: float | None = None
     channel_roles: tuple[PartyRole, ...] = ()
     content_hash: str | None = None
+    is_channel_map_certain: bool = True
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.body is None):

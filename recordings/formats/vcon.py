@@ -215,6 +215,8 @@ def _recording(
         duration_seconds=duration_seconds,
         channel_roles=parties.channel_roles(dialog.get("parties")),
         content_hash=content_hash,
+        # Senders list the parties of a call, however many channels it has.
+        is_channel_map_certain=False,
     )
 
 

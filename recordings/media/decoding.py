@@ -25,7 +25,8 @@ RENDITION_CODEC = "libopus"
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 # Bits per second for one channel of speech, by sample rate.
 OPUS_BITRATES = {8_000: 16_000, 12_000: 20_000, 16_000: 24_000, 24_000: 32_000, 48_000: 48_000}
-# Long packets, because WebM adds some 10 bytes to each; complexity 3 of 10 takes two thirds of the time.
+# Long packets, because WebM adds some 10 bytes to each. Complexity 3 of 10 takes two thirds of
+# the time and is no larger.
 OPUS_OPTIONS = {"application": "voip", "frame_duration": "60", "compression_level": "3"}
 
 

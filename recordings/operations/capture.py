@@ -32,6 +32,8 @@ from recordings.operations.sealing import Sealed, seal
 from recordings.operations.workdir import work_directory
 
 ACTOR = Actor.system("capture")
+# How far the clock of a phone system may be ahead of ours.
+CLOCK_SKEW = timedelta(minutes=5)
 
 
 class ContentDiffers(CannotCapture):
@@ -104,6 +106,8 @@ def capture(
         StoreUnavailable, AuditUnavailable: try again later.
     """
     controller = source.controller
+    if incoming.ended_at > now + CLOCK_SKEW:
+        raise CannotCapture("The conversation ends in the future.")
     if incoming.controller not in (None, controller.slug):
         raise CannotCapture("The source is not entitled to capture for that company.")
     places = Places.find(incoming=incoming, source=source)
@@ -309,9 +313,13 @@ def _examined(*, file: IncomingFile, workdir: Path) -> Examined:
             f"The recording lasts {examined.duration_seconds:.1f} s, the source says "
             f"{file.duration_seconds:.1f} s: it may have been cut."
         )
-    if file.channel_roles and len(file.channel_roles) != examined.channels:
+    if file.is_channel_map_certain and _names_other_channels(file, examined):
         raise CannotCapture("The source names a party for other channels than the recording has.")
     return examined
+
+
+def _names_other_channels(file: IncomingFile, examined: Examined) -> bool:
+    return bool(file.channel_roles) and len(file.channel_roles) != examined.channels
 
 
 def _store_chat(*, delivery: Delivery, store: ObjectStore) -> StoredDialog:

@@ -87,23 +87,15 @@ def _kind(file: Path) -> Format:
 def _take_manifest(path: Path, *, tools: Tools, named: set[Path]) -> Iterator[Outcome]:
     for read in read_manifest(path):
         name = f"{path.name}:{read.line}"
+        named.update(file.resolve() for file in read.files)
         if isinstance(read.outcome, Refused):
-            named.update(file.resolve() for file in read.outcome.files)
-            yield _put_line_aside(
-                name,
-                _line_of(path, read.outcome),
-                read.outcome.files,
-                read.outcome.reason,
-                tools=tools,
-            )
+            line = _line_of(path, read.outcome)
+            yield _put_line_aside(name, line, read.files, read.outcome.reason, tools=tools)
             continue
-        incoming = read.outcome
-        files = tuple(file.path for file in incoming.files if file.path is not None)
-        named.update(file.resolve() for file in files)
         try:
-            yield Outcome(name, _capture(incoming, tools=tools), None)
+            yield Outcome(name, _capture(read.outcome, tools=tools), None)
         except CannotCapture as refused:
-            yield _put_line_aside(name, _bytes(read.raw), files, str(refused), tools=tools)
+            yield _put_line_aside(name, _bytes(read.raw), read.files, str(refused), tools=tools)
 
 
 def _take_vcon(path: Path, *, tools: Tools) -> Outcome:

@@ -220,7 +220,8 @@ def _write_dialog(*, delivery: Delivery, position: int, stored: StoredDialog) ->
     dialog.codec = examined.codec
     dialog.sample_rate = examined.sample_rate
     dialog.channels = examined.channels
-    dialog.channel_roles = list(file.channel_roles)
+    if len(file.channel_roles) == examined.channels:
+        dialog.channel_roles = list(file.channel_roles)
     dialog.sealed_name = encrypt_bytes(
         file.name.encode(), key=delivery.content_key, associated_data=dialog.id.bytes
     )

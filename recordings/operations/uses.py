@@ -93,7 +93,7 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
         return False
     context = locked.pk.bytes
     content_key = keyring.unwrap(
-        kek_name=locked.kek_name, wrapped_key=locked.wrapped_key, context=context
+        kek_name=locked.kek_name, wrapped_key=bytes(locked.wrapped_key), context=context
     )
     locked.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
     locked.kek_name = name

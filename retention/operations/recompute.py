@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from celery import current_app
 from django.db import transaction
 
 from accounts.models import Controller
@@ -14,6 +15,7 @@ from retention.models import Recomputation
 from retention.operations.cover import cover_anew
 from retention.queries import RuleBook, rule_book
 
+TASK = "retention.tasks.recompute_uses"
 BATCH_SIZE = 200
 
 
@@ -22,9 +24,11 @@ def request_recomputation(*, controller: Controller, now: datetime) -> Recomputa
     Ask for every kept conversation of the controller to be covered anew.
 
     A pass under way is replaced, since what it has done was done by the old rules. Call it in the
-    transaction that changes the rules.
+    transaction that changes the rules. The worker is rung for after commit; if the bell is not
+    heard, its timetable brings it.
     """
     Recomputation.objects.open().filter(controller=controller).update(replaced_at=now)
+    transaction.on_commit(lambda: current_app.send_task(TASK, retry=False), robust=True)
     return Recomputation.objects.create(
         controller=controller,
         requested_at=now,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,6 @@ from retention.operations import mirror
 ACTOR = Actor.system("reconcile")
 # An object is put before its row is committed, and deleted before its row is: so long it is given.
 SETTLES_SECONDS = 3600
-_DAY = re.compile(r"(?:quarantine/)?\d{4}/\d\d/\d\d/")
 
 
 @dataclass(slots=True)
@@ -100,12 +98,13 @@ def _compare_objects(store: ObjectStore, findings: Findings, *, now: datetime) -
             findings.rows_without_objects.append(row.key)
             row = next(rows, None)
         elif found is not None and (row is None or found < row):
-            if _made_at(found.key) < settled_before and not _is_going(found.key):
+            if _made_at(found.key) < settled_before:
                 findings.objects_without_rows.append(found.key)
             found = next(listed, None)
         else:
             row, found = next(rows, None), next(listed, None)
     findings.rows_without_objects = _still_there(findings.rows_without_objects)
+    findings.objects_without_rows = _not_going(findings.objects_without_rows)
 
 
 def _rows() -> Iterator[Version]:
@@ -134,22 +133,23 @@ def _listed(store: ObjectStore) -> Iterator[Version]:
 
 def _made_at(key: str) -> datetime:
     """When the object's id was made: it is a UUIDv7, which begins with the time."""
-    try:
-        milliseconds = UUID(key.rsplit("/", 1)[-1]).int >> 80
-    except ValueError:
+    made = _uuid(key.rsplit("/", 1)[-1])
+    if made is None or made.version != 7:
         return datetime.min.replace(tzinfo=UTC)
-    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+    return datetime.fromtimestamp((made.int >> 80) / 1000, tz=UTC)
 
 
-def _is_going(key: str) -> bool:
-    """Whether the object belongs to a conversation that is being destroyed at this moment."""
-    if not _DAY.match(key):
-        return False
+def _not_going(keys: list[str]) -> list[str]:
+    """Those that do not belong to a conversation that is being destroyed at this moment."""
+    going = set(Destruction.objects.open().values_list("conversation_id", flat=True))
+    return [key for key in keys if _uuid(key.rsplit("/", 2)[-2:][0]) not in going]
+
+
+def _uuid(text: str) -> UUID | None:
     try:
-        conversation_id = UUID(key.rsplit("/", 2)[1])
+        return UUID(text)
     except ValueError:
-        return False
-    return Destruction.objects.open().filter(conversation=conversation_id).exists()
+        return None
 
 
 def _still_there(keys: list[str]) -> list[str]:

@@ -27,4 +27,4 @@ def wait_for_change(controller_id: UUID) -> None:
 def _take(function: str, controller_id: UUID) -> None:
     part = int.from_bytes(controller_id.bytes[-4:], "big", signed=True)
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {function}(%s, %s)", [_LOCK, part])  # noqa: S608
+        cursor.execute(f"SELECT {function}(%s, %s)", [_LOCK, part])

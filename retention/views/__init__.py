@@ -1,0 +1,36 @@
+"""Ways in by the browser: rules and limits, matters and holds, purge runs, one conversation."""
+
+from retention.views.conversations import explain, uncovered
+from retention.views.matters import (
+    hold_lift,
+    hold_place,
+    hold_place_on,
+    matter,
+    matter_close,
+    matter_handler_new,
+    matter_new,
+    matters,
+)
+from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
+from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
+
+__all__ = [
+    "explain",
+    "hold_lift",
+    "hold_place",
+    "hold_place_on",
+    "limit_set",
+    "matter",
+    "matter_close",
+    "matter_handler_new",
+    "matter_new",
+    "matters",
+    "purge_run",
+    "purge_run_progress",
+    "purge_runs",
+    "rule_change",
+    "rule_new",
+    "rule_retire",
+    "rules",
+    "uncovered",
+]

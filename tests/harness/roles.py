@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+import redis
+from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 
@@ -46,6 +48,8 @@ class Stage:
         values["DATABASE_URL"] = address(values["DATABASE_URL"], database=self.database)
         if "KEYRING_DIR" in values:
             values["KEYRING_DIR"] = str(self.keys)
+        if "REDIS_URL" in values:
+            values["REDIS_URL"] = settings.REDIS_URL
         return values
 
     @contextmanager
@@ -61,7 +65,8 @@ class Stage:
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Point Django at this test's database, and away from it at the end."""
+        """Point Django at this test's database and an empty broker; away from it at the end."""
+        redis.Redis.from_url(settings.REDIS_URL).flushdb()
         with self.acting_as("owner"):
             yield
         _point_at(None)
@@ -71,6 +76,7 @@ class Stage:
         keys = values.get("KEYRING_DIR")
         return {
             **{name: values.get(name) for name in DECIDED},
+            "ALLOWED_HOSTS": ["localhost", "testserver"],
             "SECRET_KEY": values["SECRET_KEY"],
             "KEYRING_DIR": Path(keys) if keys else None,
         }

@@ -7,11 +7,13 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit, urlunsplit
 
 from config.servers import Servers, start
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / ".data" / "test"
+BROKER_DATABASES = 16  # Valkey's default
 
 _until_the_end = ExitStack()
 _running: list[Servers] = []
@@ -28,9 +30,27 @@ def begin() -> Servers:
     fcntl.flock(in_use, fcntl.LOCK_SH)
     found = _until_the_end.enter_context(start(DATA, patient=False))
     _until_the_end.callback(_wait_for_others, in_use, found)
-    os.environ.update(found.environment("owner") | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+    os.environ.update(
+        found.environment("owner")
+        | {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": _broker(found)}
+    )
     _running.append(found)
     return found
+
+
+def _broker(found: Servers) -> str:
+    """Give the address of a database of the broker that no other test process uses."""
+    parts = urlsplit(found.environment("web")["REDIS_URL"])
+    for number in range(1, BROKER_DATABASES):
+        lock = (DATA / f"valkey-{number}.lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _until_the_end.enter_context(lock)
+        return urlunsplit(parts._replace(path=f"/{number}"))
+    raise RuntimeError("More test processes run than the broker has databases.")
 
 
 def servers() -> Servers:

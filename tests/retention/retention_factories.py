@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+
 from accounts.models import (
     Controller,
     Purpose,
@@ -20,8 +23,6 @@ from accounts.models import (
     User,
 )
 from accounts.roles import Role
-from django.contrib.auth.models import Permission
-from django.contrib.contenttypes.models import ContentType
 from recordings.keyring import Keyring, kek_name
 from recordings.models import Conversation, Segment
 from retention.models import PurposeLimit

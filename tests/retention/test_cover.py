@@ -7,9 +7,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from audit.models import Event
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from accounts.roles import Role
+from audit.models import Event
 from recordings.keyring import FileKeyring
 from recordings.models import Conversation, PermittedUse
 from recordings.operations.uses import NewUse, NotKept, kek_name_for, write_uses
@@ -27,10 +29,9 @@ from retention.models import Recomputation
 from retention.operations.cover import cover
 from retention.operations.recompute import recompute_next, request_recomputation
 from retention.operations.rules import change_rule, create_rule, retire_rule
-from retention_factories import (
+from tests.retention.retention_factories import (
     ENDED,
     NOW,
-    Role,
     draft,
     make_controller,
     make_conversation,
@@ -244,14 +245,11 @@ class TestCover:
 
         conversation.refresh_from_db()
         assert conversation.kek_name == f"kek/{source.controller_id}/2027-05"
-        assert (
-            keyring.unwrap(
-                kek_name=conversation.kek_name,
-                wrapped_key=conversation.wrapped_key,
-                context=conversation.pk.bytes,
-            )
-            == bytes(32)
-        )
+        assert keyring.unwrap(
+            kek_name=conversation.kek_name,
+            wrapped_key=conversation.wrapped_key,
+            context=conversation.pk.bytes,
+        ) == bytes(32)
 
     def test_leaves_what_no_rule_matches_without_an_end(self, source):
         conversation = make_conversation(source)
@@ -270,7 +268,9 @@ class TestCover:
 
         assert conversation.destroy_after is None
 
-    def test_goes_by_rules_changed_while_it_was_being_captured(self, source, vakka, coaching, officer):
+    def test_goes_by_rules_changed_while_it_was_being_captured(
+        self, source, vakka, coaching, officer
+    ):
         create_rule(
             controller=vakka,
             purpose=coaching,
@@ -283,7 +283,9 @@ class TestCover:
 
         cover(conversation=conversation, now=NOW)
 
-        assert conversation.permitted_uses.get().until_at == datetime(2027, 2, 20, 12, 32, tzinfo=UTC)
+        assert conversation.permitted_uses.get().until_at == datetime(
+            2027, 2, 20, 12, 32, tzinfo=UTC
+        )
 
     def test_asks_the_queue_whether_it_holds_health_data(self, source, claims, rule, vakka):
         queue = make_queue(vakka, holds_health_data=True)
@@ -327,9 +329,7 @@ class TestWriteUses:
 
     def test_opens_nothing_that_is_withdrawn(self, source, coaching):
         conversation = make_conversation(source)
-        Conversation.objects.filter(pk=conversation.pk).update(
-            state="withdrawn", withdrawn_at=NOW
-        )
+        Conversation.objects.filter(pk=conversation.pk).update(state="withdrawn", withdrawn_at=NOW)
         use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
 
         with pytest.raises(NotKept):
@@ -350,9 +350,7 @@ class TestRecompute:
         kept = [make_conversation(source, keyring=keyring) for _ in range(5)]
         for conversation in kept:
             cover(conversation=conversation, now=NOW, keyring=keyring)
-        change_rule(
-            rule=rule.rule, draft=draft(months=3), based_on=1, user=officer, now=NOW
-        )
+        change_rule(rule=rule.rule, draft=draft(months=3), based_on=1, user=officer, now=NOW)
 
         while recompute_next(now=NOW, keyring=keyring, batch_size=2):
             pass
@@ -370,20 +368,18 @@ class TestRecompute:
             make_conversation(source)
         request_recomputation(controller=source.controller, now=NOW)
 
-        first = recompute_next(now=NOW, keyring=None, batch_size=2)
-        half = Recomputation.objects.get(pk=first)
+        recompute_next(now=NOW, keyring=None, batch_size=2)
+        half = Recomputation.objects.latest("requested_at")
         recompute_next(now=NOW, keyring=None, batch_size=2)
 
-        whole = Recomputation.objects.get(pk=first)
+        whole = Recomputation.objects.latest("requested_at")
         assert (half.done_count, half.finished_at) == (2, None)
         assert whole.done_count == 3
         assert not Conversation.objects.uncovered().filter(source=source).exists()
 
     def test_leaves_what_is_withdrawn_alone(self, source, rule):
         conversation = make_conversation(source)
-        Conversation.objects.filter(pk=conversation.pk).update(
-            state="withdrawn", withdrawn_at=NOW
-        )
+        Conversation.objects.filter(pk=conversation.pk).update(state="withdrawn", withdrawn_at=NOW)
         request_recomputation(controller=source.controller, now=NOW)
 
         while recompute_next(now=NOW, keyring=None):

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
 from retention.due_dates import can_fall_short, can_outlast, due_at, later_date
 
 HELSINKI = ZoneInfo("Europe/Helsinki")
@@ -87,12 +88,8 @@ class TestDueAt:
 
     @MANY
     @given(trigger=INSTANTS, length=LENGTHS, zone=st.sampled_from(ZONES))
-    @example(
-        trigger=datetime(2027, 2, 28, 1, 30, tzinfo=UTC), length=(1, 0), zone=HELSINKI
-    )
-    def test_shows_the_same_time_on_the_wall_or_the_first_one_after_it(
-        self, trigger, length, zone
-    ):
+    @example(trigger=datetime(2027, 2, 28, 1, 30, tzinfo=UTC), length=(1, 0), zone=HELSINKI)
+    def test_shows_the_same_time_on_the_wall_or_the_first_one_after_it(self, trigger, length, zone):
         months, days = length
         wall = trigger.astimezone(zone).replace(tzinfo=None)
         wanted = datetime.combine(
@@ -120,9 +117,7 @@ class TestDueAt:
         months, days = length
 
         short = due_at(trigger_at=trigger, months=months, days=days, zone=zone)
-        long = due_at(
-            trigger_at=trigger, months=months + more[0], days=days + more[1], zone=zone
-        )
+        long = due_at(trigger_at=trigger, months=months + more[0], days=days + more[1], zone=zone)
 
         assert trigger < short <= long
 

@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
 from accounts.models import User
+from accounts.roles import Role
 from audit.events import Actor, EventType, Target
 from audit.models import Event
 from audit.operations import append
-from django.core.management import CommandError, call_command
 from recordings.models import Conversation
-from retention.explaining import Next, explanation_of, reach_of
+from retention.explaining import Explanation, Next, explanation_of, reach_of
 from retention.matching import Bound, Mismatch
-from retention.models import Destruction, Hold, Matter, PurgeRun
+from retention.models import Destruction, Hold, Matter, PurgeRun, RuleVersion
 from retention.operations.cover import cover
 from retention.operations.explain import ConversationUnknown, explain
 from retention.operations.rules import change_rule, create_rule
-from retention_factories import (
+from tests.retention.retention_factories import (
     NOW,
-    Role,
     draft,
     let_hear,
     make_controller,
@@ -62,7 +65,7 @@ def officer(vakka):
 def rules(vakka, officer, claims):
     """Coaching for six months and for nine, evidence for two years floored at five."""
 
-    def make(name, purpose, **says):
+    def make(name: str, purpose: str, **says: Any) -> RuleVersion:
         return create_rule(
             controller=vakka,
             purpose=make_purpose(purpose),
@@ -89,7 +92,7 @@ def conversation(source, claims, rules):
     return conversation
 
 
-def answer(conversation, at=NOW):
+def answer(conversation: Conversation, at: datetime = NOW) -> Explanation:
     return explanation_of(Conversation.objects.get(pk=conversation.pk), at=at)
 
 
@@ -156,6 +159,7 @@ class TestExplain:
 class TestNext:
     def test_ends_then_due(self, conversation):
         ends_at = answer(conversation).destroy_after
+        assert ends_at is not None
 
         assert answer(conversation).next is Next.ENDS
         assert answer(conversation, at=ends_at).next is Next.DUE
@@ -164,10 +168,10 @@ class TestNext:
         matter = Matter.objects.create(
             controller=vakka, code="d-1", name="Dispute 1", reason="…", opened_at=NOW
         )
+        Conversation.objects.filter(pk=conversation.pk).update(hold_count=1)
         Hold.objects.create(
             matter=matter, conversation=conversation, placed_at=NOW, placed_by=officer
         )
-        Conversation.objects.filter(pk=conversation.pk).update(hold_count=1)
 
         explanation = answer(conversation)
 
@@ -226,18 +230,19 @@ class TestHeard:
     def test_counts_the_ranges_of_one_listening_once(self, conversation, vakka):
         alice = make_user("Alice Coach", Role.COACH, vakka)
         plays = [uuid4(), uuid4()]
-        for number, play in enumerate([plays[0], plays[0], plays[0], plays[1]]):
-            append(
-                event_type=EventType.DIALOG_PLAYED,
-                actor=Actor.user(alice.reference, role="coach"),
-                now=NOW + timedelta(seconds=number),
-                log=vakka.pk,
-                target=Target("dialog", str(uuid4())),
-                conversation=conversation.pk,
-                purpose="coaching",
-                basis="team_permission",
-                facts={"play": play},
-            )
+        with transaction.atomic():
+            for number, play in enumerate([plays[0], plays[0], plays[0], plays[1]]):
+                append(
+                    event_type=EventType.DIALOG_PLAYED,
+                    actor=Actor.user(alice.reference, role="coach"),
+                    now=NOW + timedelta(seconds=number),
+                    log=vakka.pk,
+                    target=Target("dialog", str(uuid4())),
+                    conversation=conversation.pk,
+                    purpose="coaching",
+                    basis="team_permission",
+                    facts={"play": play},
+                )
 
         (heard,) = answer(conversation).heard
 
@@ -278,6 +283,7 @@ class TestExplainDestroyed:
         explanation = answer(destroyed)
 
         assert explanation.next is Next.GONE
+        assert explanation.certificate_line is not None
         assert explanation.certificate_line.rule_versions == (rules["evidence"].pk,)
         assert explanation.certificate_line.objects == 1
         assert [one.rules[0].rule for one in explanation.purposes] == [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 from tqdm import tqdm
 
 from accounts.models import Source
@@ -70,16 +72,26 @@ class Command(BaseCommand):
             raise CommandError(f"{error} Run the command again.", returncode=2) from error
         self._report(tally, there, as_json=options["json"])
 
-    def _take(
-        self, sources: dict[str, Source], manifests: list[tuple[str, Path]]
-    ) -> Iterator[Outcome]:
+    def _take(self, sources: dict[str, Source], manifests: list[tuple[str, Path]]) -> list[Outcome]:
         store, keyring = ObjectStore.for_content(), FileKeyring.from_settings()
-        with tqdm(total=CALLS + CHATS + BROKEN, unit=" conversations", disable=None) as bar:
-            for slug, path in manifests:
+        with (
+            tqdm(total=CALLS + CHATS + BROKEN, unit=" conversations", disable=None) as bar,
+            ThreadPoolExecutor(max_workers=os.cpu_count()) as threads,
+        ):
+
+            def take(slug: str, path: Path) -> list[Outcome]:
                 tools = Tools(source=sources[slug], store=store, keyring=keyring, clock=clock.now)
-                for outcome in take_in(paths=[path], tools=tools):
-                    bar.update()
-                    yield outcome
+                outcomes = []
+                try:
+                    for outcome in take_in(paths=[path], tools=tools):
+                        bar.update()
+                        outcomes.append(outcome)
+                finally:
+                    connection.close()  # this thread's own
+                return outcomes
+
+            under_way = [threads.submit(take, slug, path) for slug, path in manifests]
+            return [outcome for future in under_way for outcome in future.result()]
 
     def _report(self, tally: dict[str, int], there: int, *, as_json: bool) -> None:
         if as_json:

@@ -32,7 +32,7 @@ NEXT = {
     Next.GONE: "It was destroyed; this is its residual record.",
     Next.GOING: "It is withdrawn: nobody reaches it, and it is being destroyed.",
     Next.HELD: "It is held: nothing destroys it until the last hold is lifted.",
-    Next.REQUEST_OPEN: "A data subject's request is open: it is not destroyed until that is closed.",
+    Next.REQUEST_OPEN: "A data subject's request is open: nothing destroys it before that closes.",
     Next.UNCOVERED: "No rule covers it: it is closed to everybody until somebody decides.",
     Next.OBSERVED: "Its source or company is only observed: it is not destroyed until released.",
     Next.DUE: "Its time has ended: the next purge run destroys it.",
@@ -71,8 +71,8 @@ class Command(BaseCommand):
         else:
             for line in as_text(explanation, zone=zone_of(explanation.controller)):
                 self.stdout.write(line)
-        line = explanation.certificate_line
-        if explanation.next is Next.UNCOVERED or (line is not None and line.needs_person):
+        proof = explanation.certificate_line
+        if explanation.next is Next.UNCOVERED or (proof is not None and proof.needs_person):
             raise SystemExit(1)
 
 
@@ -116,7 +116,8 @@ def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
     yield from _section(
         f"Who could reach it at {shown(explanation.at)}",
         [
-            f"{one.name} ({one.reference}) for {one.purpose} by {one.by} until {shown(one.until_at)}"
+            f"{one.name} ({one.reference}) for {one.purpose} by {one.through} {one.of}"
+            + (f" until {shown(one.until_at)}" if one.until_at else "")
             for one in explanation.reach
         ],
     )

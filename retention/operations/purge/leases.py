@@ -116,8 +116,8 @@ def batch_size(attempts: int) -> int:
     if attempts <= 0 or last <= 0:
         return int(settings.PURGE_BATCH_SIZE)
     size: int = settings.PURGE_BATCH_SIZE
-    share: float = (last - attempts) / last
-    return max(1, round(float(size) ** share))
+    shrunk: float = size ** ((last - attempts) / last)
+    return max(1, round(shrunk))
 
 
 def progressed(now: datetime) -> dict[str, object]:

@@ -230,10 +230,11 @@ def conclude(
     Returns those concluded now.
     """
     lifecycle.lock(conversation_ids=gone)
+    confirmed = set(gone)
     run_of = {
         row.conversation_id: row.run_id
         for row in batch.locked()
-        if row.conversation_id in set(gone) and row.ledger_key
+        if row.conversation_id in confirmed and row.ledger_key
     }
     ids = list(run_of)
     with connection.cursor() as cursor:

@@ -1,0 +1,95 @@
+"""Pages of purge runs: all of them, and one with what happened to each conversation."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from accounts.http import SignedInRequest
+from accounts.permissions import needs_permission
+from recordings.paging import page_of
+from retention import queries
+from retention.models import PurgeRun
+from retention.queries import RunCounts
+from retention.views.guarding import PAGE_SIZE, cursor_of, mine, page_links, sees_all
+
+READ = "retention.read"
+
+
+@require_safe
+@needs_permission(READ)
+def purge_runs(request: SignedInRequest) -> HttpResponse:
+    """Show the purge runs, newest first."""
+    controllers = mine(request, READ)
+    page = page_of(
+        queries.runs_touching(controllers=controllers),
+        field="started_at",
+        cursor=cursor_of(request),
+        size=PAGE_SIZE,
+    )
+    return render(request, "retention/purge_run_list.html", {"runs": page.rows, **page_links(page)})
+
+
+@require_safe
+@needs_permission(READ)
+def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
+    """Show one run and what happened to each conversation of the person's companies."""
+    run = get_object_or_404(PurgeRun, pk=run_id)
+    controllers = mine(request, READ)
+    destructions = queries.destructions_of(run, controllers=controllers)
+    page = page_of(destructions, field="withdrawn_at", cursor=cursor_of(request), size=PAGE_SIZE)
+    counts = queries.run_counts(run, controllers=controllers)
+    return render(
+        request,
+        "retention/purge_run.html",
+        {
+            "run": run,
+            "counts": counts,
+            "progress": _progress(run, counts, request),
+            "sees_all": sees_all(controllers),
+            "persons": destructions.filter(needs_person_at__isnull=False, concluded_at=None)[
+                :PAGE_SIZE
+            ],
+            "destructions": page.rows,
+            **page_links(page),
+        },
+    )
+
+
+@require_safe
+@needs_permission(READ)
+def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
+    """Show how far a run is: the piece that its page asks for every two seconds."""
+    run = get_object_or_404(PurgeRun, pk=run_id)
+    controllers = mine(request, READ)
+    counts = queries.run_counts(run, controllers=controllers)
+    return render(
+        request,
+        "retention/_run_progress.html",
+        {
+            "run": run,
+            "counts": counts,
+            "progress": _progress(run, counts, request),
+            "sees_all": sees_all(controllers),
+            "is_piece": True,
+        },
+    )
+
+
+def _progress(run: PurgeRun, counts: RunCounts, request: SignedInRequest) -> dict[str, Any]:
+    """How far the run is: done and total, whole percent, rate, and seconds since a sign of life."""
+    elapsed = max((run.heartbeat_at - run.started_at).total_seconds(), 1.0)
+    rate = counts.concluded / elapsed
+    total = counts.begun - counts.recalled
+    return {
+        "done": counts.concluded,
+        "total": total,
+        "percent": 100 * counts.concluded // total if total else 0,
+        "per_second": round(rate, 1) if rate >= 0.1 else None,
+        "left_seconds": round(counts.going / rate) if rate else None,
+        "heartbeat_seconds": int((request.arrived_at - run.heartbeat_at).total_seconds()),
+    }

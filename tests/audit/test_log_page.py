@@ -1,0 +1,233 @@
+"""The log's page: for those who may read that log, each look an event, all else a logged 404."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html import unescape
+from uuid import uuid4
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.test import AsyncClient
+from django.urls import reverse
+
+from audit.events import Actor, EventType
+from audit.models import Event
+from tests import factories
+from tests.audit.given import at_minute, happened, played, run, signed_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def vakka():
+    return factories.company("Vakka")
+
+
+@pytest.fixture
+def onni():
+    return factories.company("Onni")
+
+
+@pytest.fixture
+def olga(vakka):
+    officer = factories.person("Olga Officer", employer=vakka)
+    factories.give_role(officer, factories.Role.COMPLIANCE_OFFICER, vakka)
+    return officer
+
+
+@pytest.fixture
+def aune():
+    auditor = factories.person("Aune Auditor")
+    factories.give_role(auditor, factories.Role.AUDITOR, None)
+    return auditor
+
+
+@pytest.fixture
+def charlie(onni):
+    coach = factories.person("Charlie Chan", employer=onni)
+    factories.give_role(coach, factories.Role.COACH, onni)
+    return coach
+
+
+def page(**wanted: object) -> str:
+    query = "&".join(f"{key}={value}" for key, value in wanted.items())
+    return f"{reverse('audit:log')}?{query}"
+
+
+def events(event_type: EventType):
+    return Event.objects.filter(event_type=event_type)
+
+
+class TestLogPage:
+    def test_shows_what_happened_with_names_and_the_reason_it_was_allowed(
+        self, signed_in, vakka, olga
+    ):
+        happened(
+            played(
+                log=vakka.pk,
+                actor=Actor.user(olga.reference, role="compliance_officer"),
+                basis="matter:dispute",
+            )
+        )
+
+        answer = signed_in(olga).get(page(), headers={"Accept-Language": "en"})
+
+        text = answer.text
+        assert answer.status == 200
+        assert "Olga Officer" in text
+        assert "A recording was listened to" in text
+        assert "Why allowed" in text
+        assert "matter: dispute" in text
+
+    def test_is_an_event_itself(self, signed_in, vakka, olga):
+        signed_in(olga).get(page(what="dialog.played"))
+
+        (look,) = events(EventType.AUDIT_LISTED)
+        assert (look.log, look.actor) == (str(vakka.pk), str(olga.reference))
+        assert json.loads(look.body)["x"] == {"count": 0, "filters": ["type"]}
+
+    def test_answers_an_outsider_with_404_and_says_so_in_the_log(self, signed_in, vakka, charlie):
+        happened(played(log=vakka.pk))
+
+        answer = signed_in(charlie).get(page(log=vakka.pk))
+
+        assert answer.status == 404
+        (refusal,) = events(EventType.PAGE_REFUSED)
+        assert (refusal.log, refusal.actor) == (str(vakka.pk), str(charlie.reference))
+        assert not events(EventType.AUDIT_LISTED)
+
+    def test_does_not_tell_a_log_one_may_not_see_from_none(self, signed_in, onni, olga):
+        visitor = signed_in(olga)
+
+        forbidden = visitor.get(page(log=onni.pk))
+        absent = visitor.get(page(log=uuid4()))
+        nonsense = visitor.get(page(log="x y"))
+
+        assert {forbidden.status, absent.status, nonsense.status} == {404}
+        assert events(EventType.PAGE_REFUSED).count() == 3
+        assert Event.objects.filter(log=str(onni.pk)).count() == 1
+
+    def test_refuses_a_superuser_without_the_role(self, signed_in, vakka):
+        sulo = factories.User.objects.create_superuser("sulo@example.com", full_name="Sulo")
+
+        assert signed_in(sulo).get(page(log=vakka.pk)).status == 404
+
+    def test_shows_one_log_at_a_time(self, signed_in, vakka, onni, aune):
+        of_vakka = happened(signed_in_event(log=vakka.pk))
+        of_onni = happened(signed_in_event(log=onni.pk))
+
+        text = signed_in(aune).get(page(log=onni.pk)).text
+
+        assert str(of_onni.event_id) in text
+        assert str(of_vakka.event_id) not in text
+
+    def test_pages_to_older_events(self, signed_in, vakka, olga, monkeypatch):
+        for minute in range(4):
+            happened(played(log=vakka.pk, now=at_minute(minute)))
+        visitor = signed_in(olga)
+        monkeypatch.setattr("audit.queries.PAGE_ROWS", 3)
+
+        first = visitor.get(page(until_date="2026-12-31", what="dialog.played"))
+        (older_url,) = re.findall(r'rel="next"\s+href="([^"]+)"', first.text)
+        older = visitor.get(reverse("audit:log") + unescape(older_url))
+
+        assert re.findall(r"T\d\d:(\d\d):00", first.text) == ["03", "02", "01"]
+        assert re.findall(r"T\d\d:(\d\d):00", older.text) == ["00"]
+        assert 'rel="next"' not in older.text
+
+    @pytest.mark.parametrize(
+        "wrong", [{"who": "Matti Virtanen"}, {"from_date": "eilen"}, {"what": "x"}]
+    )
+    def test_says_what_is_wrong_with_a_filter(self, signed_in, vakka, olga, wrong):
+        answer = signed_in(olga).get(page(**wrong))
+
+        assert answer.status == 200
+        assert 'aria-invalid="true"' in answer.text
+
+    def test_answers_a_broken_place_with_404(self, signed_in, vakka, olga):
+        assert signed_in(olga).get(page(after="%00")).status == 404
+
+    def test_shows_nothing_when_the_look_cannot_be_logged(self, signed_in, vakka, olga):
+        listened = happened(played(log=vakka.pk))
+        run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+
+        answer = signed_in(olga).get(page())
+
+        assert answer.status == 503
+        assert str(listened.event_id) not in answer.text
+
+    def test_still_refuses_when_the_refusal_cannot_be_logged(self, signed_in, vakka, charlie):
+        run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+
+        assert signed_in(charlie).get(page(log=vakka.pk)).status == 404
+
+
+class TestExportButton:
+    def test_sends_the_file_once_it_is_logged(self, signed_in, vakka, olga):
+        listened = happened(played(log=vakka.pk))
+
+        answer = signed_in(olga).post(
+            reverse("audit:export"), {"log": str(vakka.pk), "format": "csv"}
+        )
+
+        last = list(csv.DictReader(io.StringIO(answer.text)))[-1]
+        assert last["event_id"] == str(listened.event_id)
+        assert answer.headers["Content-Disposition"].startswith("attachment;")
+        assert events(EventType.AUDIT_EXPORTED).get().actor == str(olga.reference)
+
+    def test_sends_it_piece_by_piece_through_asgi(self, stage, signed_in, vakka, olga, monkeypatch):
+        happened(played(log=vakka.pk))
+        happened(played(log=vakka.pk))
+        monkeypatch.setattr("audit.export.stream.__kwdefaults__", {"rows": 1})
+        browser = AsyncClient()
+        browser.cookies = signed_in(olga).client.cookies
+
+        async def pieces() -> list[bytes]:
+            answer = await browser.post(
+                reverse("audit:export"),
+                {"log": str(vakka.pk), "format": "jsonl", "what": "dialog.played"},
+            )
+            return [piece async for piece in answer.streaming_content]
+
+        with stage.acting_as("web"):
+            sent = async_to_sync(pieces)()
+
+        assert [json.loads(piece)["op"] for piece in sent if piece] == ["dialog.played"] * 2
+
+    def test_takes_the_filters_of_the_page(self, signed_in, vakka, olga):
+        happened(signed_in_event(log=vakka.pk))
+        listened = happened(played(log=vakka.pk))
+
+        answer = signed_in(olga).post(
+            reverse("audit:export"),
+            {"log": str(vakka.pk), "format": "jsonl", "what": "dialog.played"},
+        )
+
+        assert answer.text == listened.body + "\n"
+
+    def test_is_refused_to_an_outsider(self, signed_in, vakka, charlie):
+        answer = signed_in(charlie).post(
+            reverse("audit:export"), {"log": str(vakka.pk), "format": "csv"}
+        )
+
+        assert answer.status == 404
+        assert events(EventType.PAGE_REFUSED).get().log == str(vakka.pk)
+
+    def test_sends_nothing_when_it_cannot_be_logged(self, signed_in, vakka, olga):
+        run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+
+        answer = signed_in(olga).post(
+            reverse("audit:export"), {"log": str(vakka.pk), "format": "csv"}
+        )
+
+        assert answer.status == 503
+
+    def test_is_no_link(self, signed_in, vakka, olga):
+        assert signed_in(olga).get(reverse("audit:export")).status == 405
+
+
+signed_in_event = signed_in

@@ -1,0 +1,123 @@
+"""
+A purge in a process of its own that can be ended with SIGKILL at any of its steps.
+
+One process loads Django and waits; for each line it reads it forks a child that purges. Forking it
+instead of the tests, which have threads, is what makes this safe; not starting Python anew each
+time is what makes it quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Killable:
+    """The process that forks purges, spoken to from a test."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.retention.killed_purge"],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def start(self, *, database_url: str, **order: Any) -> int:
+        """Fork a purge that obeys the order (see `_obey`); gives its process id."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"database_url": database_url, **order}) + "\n")
+        self._process.stdin.flush()
+        return int(self._answer())
+
+    def wait(self) -> int:
+        """Wait for it to end; gives its exit code, or minus the signal that ended it."""
+        return int(self._answer())
+
+    def stop(self) -> None:
+        """End the forking process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        self._process.wait(timeout=10)
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def _serve() -> None:
+    import django
+
+    django.setup()
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _purge(order)
+        print(child, flush=True)  # noqa: T201
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+
+
+def _purge(order: dict[str, Any]) -> None:
+    code = 1
+    try:
+        from django.conf import settings
+
+        from tests.harness.roles import _point_at
+
+        _point_at(order["database_url"])
+        for name, value in order.get("settings", {}).items():
+            setattr(settings, name, value)
+        if "at" in order:
+            _obey(**order["at"])
+        from audit import clock
+        from recordings.objectstore import ObjectStore
+        from retention.operations.purge.run import purge
+
+        purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+        code = 0
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _obey(*, where: str, when: str, nth: int = 1) -> None:
+    """Be killed before or after the nth call of a function, `module:name` or `module:A.name`."""
+    module_name, _, path = where.partition(":")
+    owner: Any = importlib.import_module(module_name)
+    *parents, name = path.split(".")
+    for parent in parents:
+        owner = getattr(owner, parent)
+    whole: Callable[..., Any] = getattr(owner, name)
+    calls = []
+
+    def deadly(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        is_the_one = len(calls) == nth
+        if is_the_one and when == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        answer = whole(*args, **kwargs)
+        if is_the_one and when == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    setattr(owner, name, deadly)
+
+
+if __name__ == "__main__":
+    _serve()

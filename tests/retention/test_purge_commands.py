@@ -1,0 +1,161 @@
+"""The commands purge, hold and reconcile, as an operator types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from accounts.roles import Role
+from audit import clock
+from recordings.models import Conversation
+from retention.models import Matter
+from retention.operations import holds, mirror
+from tests.harness.roles import Role as Process
+from tests.harness.roles import Stage
+from tests.harness.session import ROOT
+from tests.retention import given
+from tests.retention.centre import Centre
+
+
+class Desk(Centre):
+    """The company, and a shell at which each command runs as its role."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        given.a_purpose("matter")
+        self.bea = given.a_user("Bea", Role.COMPLIANCE_OFFICER)
+        self.hanna = given.a_user("Hanna", Role.CASE_HANDLER)
+
+    def run(self, process: Process, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run manage.py with these words."""
+        return subprocess.run(
+            [sys.executable, "manage.py", *words],
+            cwd=ROOT,
+            env={**os.environ, **self.stage.environment(process)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    def answer(self, process: Process, *words: str) -> tuple[int, dict[str, Any]]:
+        """The exit code, and what it printed as JSON."""
+        done = self.run(process, *words, "--json")
+        return done.returncode, json.loads(done.stdout or "{}")
+
+
+@pytest.fixture
+def desk(stage: Stage) -> Desk:
+    """A shell, on the stage of this test."""
+    return Desk(stage)
+
+
+class TestPurgeCommand:
+    def test_destroys_and_says_how_many(self, desk):
+        desk.capture(2)
+
+        code, said = desk.answer("purge", "purge")
+
+        assert code == 0
+        assert (said["destroyed"], said["need_person"]) == (2, 0)
+        assert Conversation.objects.filter(state="destroyed").count() == 2
+
+    def test_dry_run_names_what_would_go_and_which_hold_wins_and_changes_nothing(self, desk):
+        going, held = desk.capture(2)
+        _hold(desk, held)
+
+        code, said = desk.answer("purge", "purge", "--dry-run")
+
+        assert code == 0
+        assert said["would_destroy"] == [str(going.pk)]
+        assert [each["conversation"] for each in said["kept_by_holds"]] == [str(held.pk)]
+        assert not Conversation.objects.exclude(state="kept").exists()
+
+    def test_without_its_keys_says_so_in_a_sentence(self, desk):
+        done = desk.run("work", "purge")
+
+        assert done.returncode == 2
+        assert "no access" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_help_shows_an_example(self, desk):
+        done = desk.run("purge", "purge", "--help")
+
+        assert done.returncode == 0
+        assert "manage.py purge --dry-run" in done.stdout
+
+
+class TestHoldCommand:
+    def test_opens_names_places_lifts_and_closes(self, desk):
+        (kept,) = desk.capture(destroy_after=clock.now() + timedelta(days=1))
+        officer = ("--as", desk.bea.email)
+        opening = ("--company", desk.controller.slug, "--code", "d-17", "--name", "Dispute 17")
+
+        opened, _ = desk.answer("work", "hold", "open", *opening, "--reason", "Why", *officer)
+        named, _ = desk.answer("work", "hold", "handler", "d-17", desk.hanna.email, *officer)
+        placed, said = desk.answer("work", "hold", "place", "d-17", str(kept.pk), *officer)
+        kept.refresh_from_db()
+        was_held = kept.hold_count
+        lifted, _ = desk.answer("work", "hold", "lift", "d-17", "--all", *officer)
+        closed, _ = desk.answer("work", "hold", "close", "d-17", *officer)
+
+        kept.refresh_from_db()
+        assert (opened, named, placed, lifted, closed) == (0, 0, 0, 0, 0)
+        assert said["placed"] == [str(kept.pk)]
+        assert (was_held, kept.hold_count) == (1, 0)
+        assert Matter.objects.get().closed_at is not None
+
+    def test_says_when_a_hold_came_too_late(self, desk):
+        (gone,) = desk.capture()
+        desk.purge()
+        given.a_matter(desk.controller, opened_by=desk.bea)
+        code = Matter.objects.get().code
+
+        exit_code, said = desk.answer(
+            "work", "hold", "place", code, str(gone.pk), "--as", desk.bea.email
+        )
+
+        assert exit_code == 1
+        assert said["too_late"][0]["conversation"] == str(gone.pk)
+
+    @pytest.mark.parametrize("person", ["hanna", "nobody"])
+    def test_refuses_who_is_not_entitled(self, desk, person):
+        (kept,) = desk.capture()
+        matter = given.a_matter(desk.controller)
+        email = desk.hanna.email if person == "hanna" else "nobody@example.test"
+
+        done = desk.run("work", "hold", "place", matter.code, str(kept.pk), "--as", email)
+
+        kept.refresh_from_db()
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+        assert kept.hold_count == 0
+
+
+class TestReconcileCommand:
+    def test_exits_with_one_when_something_is_overdue(self, desk):
+        (overdue,) = desk.capture(destroy_after=clock.now() - timedelta(days=3))
+
+        code, said = desk.answer("purge", "reconcile")
+
+        assert code == 1
+        assert said["overdue"] == [str(overdue.pk)]
+        assert said["not_asked"] == ["legal_holds"]
+
+
+def _hold(desk: Desk, conversation: Conversation) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mirror, "request", lambda *, conversation_ids: None)
+        holds.place_hold(
+            matter=given.a_matter(desk.controller),
+            conversation_ids=[conversation.pk],
+            placed_by=desk.bea,
+            keyring=desk.keyring,
+            now=clock.now(),
+        )

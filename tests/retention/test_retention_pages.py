@@ -1,0 +1,456 @@
+"""Pages of rules, holds, purge runs and explanations, as the web's role answers them."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Controller, Purpose
+from accounts.roles import Role
+from audit import clock
+from audit.models import Event
+from recordings.models import Conversation
+from retention.models import (
+    Destruction,
+    Hold,
+    Matter,
+    PurgeRun,
+    PurposeLimit,
+    Recomputation,
+    RetentionRule,
+    RuleVersion,
+)
+from tests import factories
+from tests.harness.visitors import Visitor
+
+NOBODY = uuid4()
+
+
+@pytest.fixture
+def at_browser(signed_in):
+    """Give the browser of a person who reads English."""
+
+    def open_one(user):
+        visitor = signed_in(user)
+        visitor.client.cookies[settings.LANGUAGE_COOKIE_NAME] = "en"
+        return visitor
+
+    return open_one
+
+
+@pytest.fixture
+def olga(centre, at_browser):
+    """The compliance officer's browser."""
+    return at_browser(centre.olga)
+
+
+@pytest.fixture
+def alice(centre, at_browser):
+    """A coach's browser."""
+    return at_browser(centre.alice)
+
+
+@pytest.fixture
+def olli(centre, at_browser):
+    """The browser of Onni's compliance officer, who has nothing to do with Vakka."""
+    person = factories.person("Olli Onni")
+    factories.give_role(person, Role.COMPLIANCE_OFFICER, centre.onni)
+    return at_browser(person)
+
+
+def new_rule(controller: Controller, purpose: Purpose, **says: Any) -> dict[str, Any]:
+    """What the form of a new rule sends."""
+    return {
+        "name": "Evidence",
+        "controller": controller.pk,
+        "purpose": purpose.pk,
+        "keep_months": 24,
+        "keep_days": 0,
+        "legal_basis": "6.1.c",
+        **says,
+    }
+
+
+def refusals(page: str) -> int:
+    return sum(
+        f'"page":"{page}"' in body
+        for body in Event.objects.filter(event_type="page.refused").values_list("body", flat=True)
+    )
+
+
+def messages(visitor: Visitor, path: str) -> list[str]:
+    """What the next page says above its content."""
+    return re.findall(r'class="notice (?:success|error|info)">([^<]*)', visitor.get(path).text)
+
+
+class TestWhoMay:
+    def test_a_coach_is_refused_every_page_and_the_log_says_so(self, centre, alice):
+        pages = {
+            "rules": [],
+            "rule_new": [],
+            "limit_set": [],
+            "rule_change": [NOBODY],
+            "rule_retire": [NOBODY],
+            "matters": [],
+            "matter_new": [],
+            "matter": [NOBODY],
+            "matter_close": [NOBODY],
+            "hold_lift": [NOBODY],
+            "hold_place_on": [NOBODY],
+            "purge_runs": [],
+            "purge_run": [NOBODY],
+            "purge_run_progress": [NOBODY],
+            "uncovered": [],
+            "explain": [NOBODY],
+        }
+
+        for name, arguments in pages.items():
+            answer = alice.get(reverse(f"retention:{name}", args=arguments))
+            assert answer.status == 404, name
+            assert refusals(f"retention:{name}") == 1, name
+
+    def test_another_companys_rows_are_404_and_the_log_of_that_company_says_so(self, centre, olli):
+        conversation = centre.call()
+        matter = centre.matter_of(conversation)
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        hold = Hold.objects.get()
+
+        for name, pk in {
+            "rule_change": rule.pk,
+            "rule_retire": rule.pk,
+            "matter": matter.pk,
+            "matter_close": matter.pk,
+            "hold_lift": hold.pk,
+            "hold_place_on": conversation.pk,
+            "explain": conversation.pk,
+        }.items():
+            assert olli.get(reverse(f"retention:{name}", args=[pk])).status == 404, name
+
+        refused = Event.objects.filter(event_type="page.refused")
+        assert set(refused.values_list("log", flat=True)) == {str(centre.vakka.pk)}
+        assert refused.count() == 7
+        assert rule.name not in olli.get(reverse("retention:matters")).text
+        assert matter.name not in olli.get(reverse("retention:matters")).text
+
+    def test_the_data_protection_officer_sees_and_changes_nothing(self, centre, at_browser):
+        person = factories.person("Dagmar Dpo")
+        factories.give_role(person, Role.DATA_PROTECTION_OFFICER, None)
+        dagmar = at_browser(person)
+
+        seen = dagmar.get(reverse("retention:rules"))
+
+        assert seen.status == 200
+        assert reverse("retention:rule_new") not in seen.text
+        assert dagmar.get(reverse("retention:rule_new")).status == 404
+        assert dagmar.post(reverse("retention:rule_new"), {}).status == 404
+
+
+class TestRulePages:
+    def test_a_rule_is_confirmed_with_the_number_affected_and_then_in_force(self, centre, olga):
+        centre.call()
+        evidence = factories.purpose("evidence")
+        path = reverse("retention:rule_new")
+        filled_in = new_rule(centre.vakka, evidence, teams=[centre.claims.pk], kinds=["call"])
+
+        asked = olga.post(path, filled_in)
+        before = RetentionRule.objects.filter(purpose=evidence).count()
+        done = olga.post(path, {**filled_in, "confirmed": "yes"})
+
+        version = RuleVersion.objects.get(rule__purpose=evidence)
+        assert (asked.status, before, done.status) == (200, 0, 302)
+        assert "1 kept conversation is affected." in asked.text
+        assert asked.text.count('name="teams"') == 1
+        assert (version.teams, version.kinds) == ([centre.claims.pk], ["call"])
+        assert (version.keep_months, version.created_by) == (24, centre.olga)
+        assert (
+            "Conversations of Vakka are covered anew" in olga.get(reverse("retention:rules")).text
+        )
+
+    def test_a_contradiction_stands_beside_its_field(self, centre, olga):
+        evidence = factories.purpose("evidence")
+        PurposeLimit.objects.create(
+            controller=centre.vakka, purpose=evidence, ceiling_months=12, source="Act 1/2020"
+        )
+
+        answer = olga.post(reverse("retention:rule_new"), new_rule(centre.vakka, evidence))
+
+        assert answer.status == 422
+        assert 'aria-describedby="id_keep_months_error"' in answer.text
+        assert "Act 1/2020" in answer.text
+
+    def test_a_change_adds_a_version(self, centre, olga):
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        path = reverse("retention:rule_change", args=[rule.pk])
+        filled_in = {
+            "keep_months": 3,
+            "keep_days": 0,
+            "legal_basis": "6.1.f",
+            "based_on": 1,
+            "confirmed": "yes",
+        }
+
+        assert 'value="6"' in olga.get(path).text
+        assert olga.post(path, filled_in).status == 302
+        again = olga.post(path, filled_in)
+
+        assert rule.versions.count() == 2
+        assert again.status == 422
+        assert "Somebody changed the rule meanwhile." in again.text
+
+    def test_retiring_asks_first(self, centre, olga):
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        path = reverse("retention:rule_retire", args=[rule.pk])
+
+        asked = olga.get(path)
+        done = olga.post(path, {"based_on": 1})
+
+        assert "0 kept conversations are affected." in asked.text
+        assert done.status == 302
+        assert rule.versions.latest("number").is_retired
+        assert messages(olga, reverse("retention:rules"))
+
+    def test_a_limit_that_a_rule_contradicts_is_refused_and_names_it(self, centre, olga):
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        path = reverse("retention:limit_set")
+        limit = {
+            "controller": centre.vakka.pk,
+            "purpose": centre.coaching.pk,
+            "ceiling_months": 3,
+            "source": "Board, 1 June 2026",
+        }
+
+        refused = olga.post(path, limit)
+        done = olga.post(path, {**limit, "ceiling_months": 12})
+
+        assert refused.status == 422
+        assert rule.name in refused.text
+        assert done.status == 302
+        assert PurposeLimit.objects.get().ceiling_months == 12
+
+    def test_nothing_changes_without_the_token_of_the_form(self, centre, stage):
+        strict = Visitor(stage, centre.olga, Client(enforce_csrf_checks=True))
+
+        answer = strict.post(
+            reverse("retention:rule_new"),
+            new_rule(centre.vakka, centre.coaching, confirmed="yes"),
+        )
+
+        assert answer.status == 403
+        assert RetentionRule.objects.filter(name="Evidence").count() == 0
+
+    def test_progress_of_covering_anew_goes_when_it_is_done(self, centre, olga):
+        Recomputation.objects.update(finished_at=clock.now())
+
+        piece = olga.get(reverse("retention:rules"), headers={"HX-Request": "true"})
+
+        assert "All conversations are covered by the rules in force." in piece.text
+
+
+class TestMatterPages:
+    def test_a_matter_is_opened_handled_held_lifted_and_closed(self, centre, olga):
+        conversation = centre.call()
+        opened = olga.post(
+            reverse("retention:matter_new"),
+            {
+                "controller": centre.vakka.pk,
+                "code": "dispute-7",
+                "name": "Dispute 7",
+                "reason": "The customer disputes the terms.",
+            },
+        )
+        matter = Matter.objects.get(code="dispute-7")
+        page = reverse("retention:matter", args=[matter.pk])
+
+        named = olga.post(
+            reverse("retention:matter_handler_new", args=[matter.pk]),
+            {"handler": centre.casper.pk},
+        )
+        held = olga.post(
+            reverse("retention:hold_place", args=[matter.pk]),
+            {"conversations": f"{conversation.pk}\n"},
+        )
+
+        conversation.refresh_from_db()
+        hold = Hold.objects.get()
+        assert (opened.status, named.status, held.status) == (302, 302, 302)
+        assert conversation.hold_count == 1
+        assert "1 conversation is held." in olga.get(page).text
+        assert "Casper Case" in olga.get(page).text
+
+        assert olga.get(reverse("retention:hold_lift", args=[hold.pk])).status == 200
+        lifted = olga.post(reverse("retention:hold_lift", args=[hold.pk]))
+        closed = olga.post(reverse("retention:matter_close", args=[matter.pk]))
+
+        matter.refresh_from_db()
+        conversation.refresh_from_db()
+        assert (lifted.status, closed.status) == (302, 302)
+        assert conversation.hold_count == 0
+        assert matter.closed_at is not None
+
+    def test_a_hold_is_placed_from_the_page_of_one_conversation(self, centre, olga):
+        conversation = centre.call()
+        matter = centre.matter_of()
+        path = reverse("retention:hold_place_on", args=[conversation.pk])
+
+        assert matter.name in olga.get(path).text
+        done = olga.post(path, {"matter": matter.pk})
+
+        assert done.status == 302
+        assert Hold.objects.get().conversation_id == conversation.pk
+
+    def test_what_cannot_be_held_stands_beside_the_field(self, centre, olga):
+        matter = centre.matter_of()
+        path = reverse("retention:hold_place", args=[matter.pk])
+
+        nonsense = olga.post(path, {"conversations": "nonsense"})
+        stranger = olga.post(path, {"conversations": str(NOBODY)})
+
+        assert (nonsense.status, stranger.status) == (422, 422)
+        assert "One of the lines is no id of a conversation." in nonsense.text
+        assert "not known at that company" in stranger.text
+        assert not Hold.objects.exists()
+
+    def test_the_code_of_a_matter_is_taken_once(self, centre, olga):
+        matter = centre.matter_of()
+
+        answer = olga.post(
+            reverse("retention:matter_new"),
+            {
+                "controller": centre.vakka.pk,
+                "code": matter.code,
+                "name": "Again",
+                "reason": "Again.",
+            },
+        )
+
+        assert answer.status == 422
+        assert "a matter of that code already" in answer.text
+
+    def test_only_case_handlers_can_be_named(self, centre, olga):
+        matter = centre.matter_of()
+
+        answer = olga.post(
+            reverse("retention:matter_handler_new", args=[matter.pk]),
+            {"handler": centre.alice.pk},
+        )
+
+        assert answer.status == 422
+        assert matter.handlers.count() == 1
+
+
+def make_run(conversation: Conversation, **says: Any) -> PurgeRun:
+    """A run that is at the conversation."""
+    now = clock.now()
+    run = PurgeRun.objects.create(
+        actor="system:purge",
+        started_at=now - timedelta(seconds=10),
+        heartbeat_at=now,
+        due_count=1,
+        held_count=7,
+    )
+    Destruction.objects.create(
+        run=run,
+        conversation=conversation,
+        controller=conversation.controller,
+        kind=conversation.kind,
+        ended_at=conversation.ended_at,
+        destroy_after=conversation.destroy_after or now,
+        withdrawn_at=now,
+        **says,
+    )
+    return run
+
+
+class TestPurgeRunPages:
+    def test_a_running_one_asks_for_its_progress_every_two_seconds(self, centre, olga):
+        run = make_run(centre.call())
+        progress = reverse("retention:purge_run_progress", args=[run.pk])
+
+        page = olga.get(reverse("retention:purge_run", args=[run.pk]))
+        piece = olga.get(progress, headers={"HX-Request": "true"})
+
+        assert f'hx-get="{progress}"' in page.text
+        assert "Awaiting seal" in page.text
+        assert "0 of 1 verified gone (0 %)" in piece.text
+        assert "<html" not in piece.text
+        assert 'hx-trigger="every 2s"' in piece.text
+
+    def test_a_finished_one_stops_asking(self, centre, olga):
+        run = make_run(centre.call())
+        PurgeRun.objects.update(state="finished", finished_at=clock.now())
+
+        piece = olga.get(
+            reverse("retention:purge_run_progress", args=[run.pk]),
+            headers={"HX-Request": "true"},
+        )
+
+        assert "hx-get" not in piece.text
+        assert "The run has finished." in piece.text
+
+    def test_shows_what_needs_a_person_and_why(self, centre, olga):
+        conversation = centre.call()
+        run = make_run(
+            conversation,
+            needs_person_at=clock.now(),
+            problem="The store still has a version.",
+        )
+
+        page = olga.get(reverse("retention:purge_run", args=[run.pk]))
+
+        assert "The store still has a version." in page.text
+        assert str(conversation.pk) in page.text
+
+    def test_shows_another_company_neither_its_conversations_nor_its_numbers(self, centre, olli):
+        conversation = centre.call()
+        run = make_run(conversation)
+
+        page = olli.get(reverse("retention:purge_run", args=[run.pk]))
+        listed = olli.get(reverse("retention:purge_runs"))
+
+        assert (page.status, listed.status) == (200, 200)
+        assert str(conversation.pk) not in page.text
+        assert "Left alone: held" not in page.text
+        assert ">7<" not in listed.text
+
+
+class TestConversationPages:
+    def test_explains_and_writes_that_it_was_asked(self, centre, olga):
+        conversation = centre.call()
+
+        page = olga.get(reverse("retention:explain", args=[conversation.pk]))
+
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        assert page.status == 200
+        assert rule.name in page.text
+        assert "Alice Aalto" in page.text
+        assert "Dora Dahl" not in page.text
+        assert Event.objects.filter(event_type="conversation.explained").count() == 1
+
+    def test_shows_what_no_rule_covers_in_red_with_the_day_to_decide(self, centre, olga):
+        covered = centre.call()
+        Conversation.objects.filter(pk=covered.pk).update(destroy_after=None)
+
+        page = olga.get(reverse("retention:uncovered"))
+
+        assert str(covered.pk) in page.text
+        assert "1 conversation waits" in page.text
+        assert "1 conversation matches no rule." in olga.get(reverse("retention:rules")).text
+
+    def test_speaks_of_no_other_companys(self, centre, olli):
+        conversation = centre.call()
+        Conversation.objects.filter(pk=conversation.pk).update(destroy_after=None)
+
+        assert str(conversation.pk) not in olli.get(reverse("retention:uncovered")).text
+
+
+def test_an_unknown_conversation_is_404(centre, olga):
+    path = reverse("retention:explain", args=[UUID(int=1)])
+
+    assert olga.get(path).status == 404
