@@ -13,6 +13,8 @@ from accounts.models import (
     Controller,
     Purpose,
     RoleAssignment,
+    Source,
+    Team,
     TeamPermission,
     Undertaking,
     UndertakingText,
@@ -114,15 +116,22 @@ def ended_team_permissions_of(*, user: User, at: datetime) -> list[TeamPermissio
 
 
 def names_by_reference(references: Iterable[str]) -> dict[str, str]:
-    """Find the names behind references of the audit log; erased ones are left out."""
+    """Find the names behind references of the audit log: people, companies, teams, sources."""
     wanted = []
     for reference in references:
         try:
             wanted.append(UUID(reference))
         except ValueError:
             continue
-    rows = User.objects.filter(reference__in=wanted).values_list("reference", "full_name")
-    return {str(reference): name for reference, name in rows}
+    names: dict[str, str] = {}
+    for rows, key, name in (
+        (User.objects.filter(reference__in=wanted), "reference", "full_name"),
+        (Controller.objects.filter(pk__in=wanted), "pk", "name"),
+        (Team.objects.filter(pk__in=wanted), "pk", "name"),
+        (Source.objects.filter(pk__in=wanted), "pk", "name"),
+    ):
+        names |= {str(reference): text for reference, text in rows.values_list(key, name)}
+    return names
 
 
 def actor_for(*, user: User, at: datetime) -> Actor:

@@ -20,9 +20,7 @@ from audit.registry import REGISTRY
 def _check_reference(text: str) -> None:
     # Names and addresses would end up in the page's own address: references only.
     if not is_uuid(text) and not is_reference(text):
-        raise ValidationError(
-            _("Give the reference as it stands in an event: choose it in the list below.")
-        )
+        raise ValidationError(_("Give a reference as it stands in an event, not a name."))
 
 
 class FilterForm(forms.Form):

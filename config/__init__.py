@@ -1,0 +1,1 @@
+"""The composition root: settings, addresses, local servers, the sample contact centre."""

@@ -44,6 +44,7 @@ _HERE: Grants = {
         ("USAGE", "SEQUENCE account_emailaddress_id_seq"),
         ("SELECT", "TABLE account_emailconfirmation"),
         ("SELECT", "TABLE auth_group"),
+        ("SELECT", "TABLE auth_group_permissions"),
         ("SELECT", "TABLE accounts_user_groups"),
         ("SELECT", "TABLE accounts_user_user_permissions"),
         ("SELECT", "TABLE django_admin_log"),

@@ -30,7 +30,6 @@ def menu(request: HttpRequest) -> dict[str, Any]:
     if user is None or not user.is_authenticated or at is None:
         return {}
     roles = roles_of(user=user, at=at)
-    current = request.resolver_match.view_name if request.resolver_match else ""
     entries = []
     for name, label, permission in ENTRIES:
         if name == "recordings:conversations":
@@ -40,7 +39,12 @@ def menu(request: HttpRequest) -> dict[str, Any]:
                 roles=ROLES_BY_PERMISSION[permission]
             )
         if is_shown:
-            entries.append({"url": reverse(name), "label": label, "current": current == name})
+            entries.append({"url": reverse(name), "label": label, "current": False})
+    if user.is_staff:
+        entries.append(
+            {"url": reverse("admin:index"), "label": _("Administration"), "current": False}
+        )
+    _mark_current(entries, request.path)
     return {
         "menu": entries,
         "signed_in": {
@@ -49,3 +53,10 @@ def menu(request: HttpRequest) -> dict[str, Any]:
             "company": user.employer.name if user.employer else "",
         },
     }
+
+
+def _mark_current(entries: list[dict[str, Any]], path: str) -> None:
+    """Mark the entry whose address the path lies deepest under."""
+    above = [entry for entry in entries if path.startswith(entry["url"])]
+    if above:
+        max(above, key=lambda entry: len(entry["url"]))["current"] = True

@@ -1,0 +1,1 @@
+"""Conversations: their content, who may have it, and how it comes in."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django import forms
@@ -15,6 +15,11 @@ from recordings.models import Conversation
 from retention.models import Matter, RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
 from retention.operations.rules import Draft
+
+if TYPE_CHECKING:
+    QueuesField = forms.ModelMultipleChoiceField[Queue]
+else:
+    QueuesField = forms.ModelMultipleChoiceField
 
 MOST_AT_ONCE = 500
 
@@ -29,7 +34,7 @@ class WithProblems(forms.Form):
             self.add_error(field, str(problem.sentence))
 
 
-class QueueChoices(forms.ModelMultipleChoiceField[Queue]):
+class QueueChoices(QueuesField):
     """Queues by company, since two companies can call theirs alike."""
 
     def label_from_instance(self, obj: Queue) -> str:

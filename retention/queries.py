@@ -9,7 +9,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
 from accounts.models import Controller, RoleAssignment, User
 from accounts.roles import Role
@@ -204,7 +204,7 @@ def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
         Matter.objects.filter(controller__in=controllers)
         .select_related("controller")
         .annotate(holds_active=Count("holds", filter=Q(holds__lifted_at=None)))
-        .order_by("closed_at", "-opened_at")
+        .order_by(F("closed_at").desc(nulls_first=True), "-opened_at")
     )
 
 
@@ -212,10 +212,10 @@ def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
 class RunCounts:
     """How many conversations of a run stand where."""
 
-    begun: int
-    concluded: int
-    recalled: int
-    person: int
+    begun: int = 0
+    concluded: int = 0
+    recalled: int = 0
+    person: int = 0
 
     @property
     def going(self) -> int:
@@ -223,43 +223,36 @@ class RunCounts:
         return self.begun - self.concluded - self.recalled
 
 
-def runs_touching(*, controllers: Collection[Controller]) -> QuerySet[PurgeRun]:
+def run_counts(
+    runs: Collection[PurgeRun], *, controllers: Collection[Controller]
+) -> dict[UUID, RunCounts]:
     """
-    The purge runs, newest first, with `concluded_count` and `person_count` of these controllers.
+    Count each run's destructions of these controllers by where they stand, by run.
 
     A run is one for the whole installation: that it took place is no secret, what it destroyed of
     another company is.
     """
-    mine = Q(destructions__controller__in=controllers)
-    return PurgeRun.objects.annotate(
-        concluded_count=Count(
-            "destructions", filter=mine & Q(destructions__concluded_at__isnull=False)
-        ),
-        person_count=Count(
-            "destructions",
-            filter=mine
-            & Q(destructions__needs_person_at__isnull=False, destructions__concluded_at=None),
-        ),
-    ).order_by("-started_at", "-pk")
-
-
-def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
-    """What the run did to conversations of these controllers, in the order it began."""
-    return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
-
-
-def run_counts(run: PurgeRun, *, controllers: Collection[Controller]) -> RunCounts:
-    """Count the run's destructions of these controllers by where they stand."""
-    return RunCounts(
-        **destructions_of(run, controllers=controllers)
+    rows = (
+        Destruction.objects.filter(run__in=runs, controller__in=controllers)
         .order_by()
-        .aggregate(
+        .values("run_id")
+        .annotate(
             begun=Count("pk"),
             concluded=Count("pk", filter=Q(concluded_at__isnull=False)),
             recalled=Count("pk", filter=Q(recalled_at__isnull=False)),
             person=Count("pk", filter=Q(needs_person_at__isnull=False, concluded_at=None)),
         )
     )
+    found = {
+        row["run_id"]: RunCounts(row["begun"], row["concluded"], row["recalled"], row["person"])
+        for row in rows
+    }
+    return {run.pk: found.get(run.pk, RunCounts()) for run in runs}
+
+
+def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
+    """What the run did to conversations of these controllers, in the order it began."""
+    return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
 
 
 def case_handlers(controller: Controller, *, at: datetime) -> QuerySet[User]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.harness import session
+from tests.harness import databases, session
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -25,7 +25,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the servers and Django before test modules are imported: they import models."""
     if config.option.help or config.option.version:
         return
-    session.begin()
+    if session.begin():
+        databases.drop_left_behind(session.servers())
     import django
     from django.conf import settings
 

@@ -13,7 +13,6 @@ from uuid_utils.compat import uuid7
 
 from accounts.roles import ROLES_BY_PERMISSION
 
-
 ROLE_BACKEND = "accounts.backends.RoleBackend"
 
 

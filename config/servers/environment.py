@@ -40,6 +40,8 @@ ROLE_OF_COMMAND = {
     "reconcile": "purge",
 }
 ROLE_OF_OTHER_COMMANDS = "work"
+# It lists as the purge does, and asks for legal holds as only the content identity may.
+ASKS_BOTH_STORES = "reconcile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,11 @@ def write_all(
 
 def load_for_command(command: str, data: Path) -> None:
     """Give this process the environment of the role the command runs as, where servers are ours."""
-    path = data / "env" / f"{ROLE_OF_COMMAND.get(command, ROLE_OF_OTHER_COMMANDS)}.env"
-    if path.exists():
-        os.environ.update(read_environment(path))
+    folder = data / "env"
+    path = folder / f"{ROLE_OF_COMMAND.get(command, ROLE_OF_OTHER_COMMANDS)}.env"
+    if not path.exists():
+        return
+    os.environ.update(read_environment(path))
+    if command == ASKS_BOTH_STORES:
+        work = read_environment(folder / "work.env")
+        os.environ.update({name: work[name] for name in work if name.startswith("S3_CONTENT_")})

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 ('external_id_hash', models.BinaryField(max_length=32)),
                 ('content_hash', models.BinaryField(max_length=32)),
                 ('kind', models.CharField(choices=[('call', 'Call'), ('chat', 'Chat')], max_length=4)),
-                ('direction', models.CharField(blank=True, choices=[('inbound', 'Customer called'), ('outbound', 'We called'), ('internal', 'Internal')], max_length=10)),
+                ('direction', models.CharField(blank=True, choices=[('inbound', 'From the customer'), ('outbound', 'To the customer'), ('internal', 'Internal')], max_length=10)),
                 ('started_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField()),
                 ('duration_seconds', models.FloatField()),

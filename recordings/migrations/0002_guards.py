@@ -17,9 +17,11 @@ _PARTS = {
 # what was sealed under a destroyed key is what a purge does to a withdrawn one.
 _UNCHANGING = {
     "recordings_dialog": ["conversation_id", "stored_object_id", "content_hash", "sealed_name"],
-    "recordings_storedobject": ["conversation_id", "key", "version_id", "ciphertext_sha256"],
+    "recordings_storedobject": [
+        *("conversation_id", "key", "version_id", "ciphertext_sha256", "stream_header"),
+    ],
     "recordings_rendition": ["dialog_id", "stored_object_id", "sealed_body"],
-    "recordings_party": ["conversation_id"],
+    "recordings_party": ["conversation_id", "sealed_details"],
     "recordings_segment": ["conversation_id"],
 }
 

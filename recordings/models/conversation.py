@@ -124,8 +124,8 @@ class Conversation(models.Model):
     class Direction(models.TextChoices):
         """Who began."""
 
-        INBOUND = "inbound", _("Customer called")
-        OUTBOUND = "outbound", _("We called")
+        INBOUND = "inbound", _("From the customer")
+        OUTBOUND = "outbound", _("To the customer")
         INTERNAL = "internal", _("Internal")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)

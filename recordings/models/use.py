@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from django.db import models
@@ -12,6 +12,10 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Purpose, User
 from recordings.models.conversation import Conversation
+
+
+# The end of a use that lasts until somebody ends it, such as a matter's.
+NO_END = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class PermittedUseQuerySet(models.QuerySet["PermittedUse"]):

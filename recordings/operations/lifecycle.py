@@ -26,6 +26,8 @@ from recordings.models import (
 from recordings.operations import uses
 
 METHODS = ["cryptographic_erase", "delete"]
+# What is asked of many conversations at once; the rest of their rows is not fetched.
+_ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ def lock(*, conversation_ids: Sequence[UUID], skip_locked: bool = False) -> list
     Ask questions only afterwards, in another statement: asked in one, they are answered from
     before the wait for the lock, and a hold placed meanwhile is missed.
     """
-    rows = Conversation.objects.filter(pk__in=conversation_ids).order_by("pk")
+    rows = Conversation.objects.filter(pk__in=conversation_ids).order_by("pk").only(*_ASKED)
     return list(rows.select_for_update(skip_locked=skip_locked))
 
 
@@ -60,7 +62,9 @@ def withdraw(
     Source: ISO 15489-1:2016 on disposition under a current authority; design, *States*.
     """
     locked = lock(conversation_ids=conversation_ids, skip_locked=True)
-    due = list(Conversation.objects.filter(pk__in=[row.pk for row in locked]).due(at=now))
+    due = list(
+        Conversation.objects.filter(pk__in=[row.pk for row in locked]).due(at=now).only(*_ASKED)
+    )
     Conversation.objects.filter(pk__in=[row.pk for row in due]).update(
         state=Conversation.State.WITHDRAWN, withdrawn_at=now
     )
@@ -100,7 +104,7 @@ def bring_back(
             pk__in=conversation_ids,
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at=None,
-        )
+        ).only(*_ASKED)
     )
     back = [row.pk for row in rows]
     Conversation.objects.filter(pk__in=back).update(
@@ -136,7 +140,8 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
     withdrawn = Conversation.objects.filter(
         pk__in=list(run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
     )
-    rows = list(withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0))
+    due = withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0)
+    rows = list(due.only(*_ASKED))
     ids = [row.pk for row in rows]
     barred = list(withdrawn.exclude(pk__in=ids).values_list("pk", flat=True))
     back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
@@ -180,7 +185,7 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
             pk__in=list(run_of),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at__isnull=False,
-        )
+        ).only(*_ASKED)
     )
     ids = [row.pk for row in rows]
     Rendition.objects.filter(dialog__conversation__in=ids).delete()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +18,7 @@ from django.views.decorators.http import require_safe
 from accounts.http import SignedInRequest
 from accounts.queries import controllers_for
 from recordings.keyring import FileKeyring
-from recordings.models import Dialog, Segment
+from recordings.models import NO_END, Dialog, Segment
 from recordings.objectstore import ObjectStore
 from recordings.operations.access import Looker
 from recordings.operations.reading import SeenConversation, SeenMessage, read_conversation
@@ -50,7 +51,7 @@ def conversation(request: SignedInRequest, looker: Looker, conversation_id: UUID
 
 
 def _about(seen: SeenConversation, segments: list[Segment], looker: Looker) -> dict[str, Any]:
-    until = seen.conversation.open_until  # type: ignore[attr-defined]
+    until = _end_of(seen)
     return {
         "conversation": seen.conversation,
         "list_url": f"{reverse('recordings:conversations')}?purpose={looker.purpose.code}",
@@ -58,15 +59,21 @@ def _about(seen: SeenConversation, segments: list[Segment], looker: Looker) -> d
         "agent": next((one.name for one in seen.parties if one.party.role == "agent"), ""),
         "purpose": str(looker.purpose),
         "until": until,
-        "days_left": (until - looker.at).days,
+        "days_left": (until - looker.at).days if until else None,
     }
+
+
+def _end_of(seen: SeenConversation) -> datetime | None:
+    """When the reader's use of it ends, if that is known."""
+    ends: datetime = seen.conversation.open_until  # type: ignore[attr-defined]
+    return ends if ends < NO_END else None
 
 
 def _player(seen: SeenConversation, looker: Looker) -> dict[str, Any] | None:
     dialog = next((one for one in seen.dialogs if one.kind == Dialog.Kind.RECORDING), None)
     if dialog is None:
         return None
-    until = seen.conversation.open_until  # type: ignore[attr-defined]
+    until = _end_of(seen)
     purpose = f"purpose={looker.purpose.code}"
     sound_url = reverse("recordings:sound", args=[dialog.pk])
     return {
@@ -78,7 +85,7 @@ def _player(seen: SeenConversation, looker: Looker) -> dict[str, Any] | None:
         "speeds": [(speed, f"{localize(Decimal(speed))}×") for speed in SPEEDS],
         "speed": f"{looker.user.playback_speed.normalize():f}",
         "skips_silence": looker.user.skips_silence,
-        "ends_in_seconds": (until - looker.at).total_seconds(),
+        "ends_in_seconds": (until - looker.at).total_seconds() if until else None,
         "preferences_url": reverse("accounts:preferences"),
     }
 

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_safe
 from accounts.http import SignedInRequest
 from accounts.models import TeamPermission
 from accounts.queries import purposes_for, team_permissions_of
-from recordings.models import Conversation
+from recordings.models import NO_END, Conversation
 from recordings.operations.access import Looker
 from recordings.operations.listing import Listing, list_conversations
 from recordings.paging import Cursor
@@ -134,7 +134,8 @@ def _teams(permissions: list[TeamPermission]) -> list[tuple[str, str]]:
 
 def _row(listing: Listing, row: Conversation, looker: Looker) -> dict[str, Any]:
     segments = listing.segments.get(row.pk, [])
-    until: datetime = row.open_until  # type: ignore[attr-defined]
+    ends = row.open_until  # type: ignore[attr-defined]
+    until: datetime | None = ends if ends < NO_END else None
     return {
         "conversation": row,
         "url": _conversation_url(row, looker),
@@ -148,7 +149,7 @@ def _row(listing: Listing, row: Conversation, looker: Looker) -> dict[str, Any]:
             "",
         ),
         "until": until,
-        "days_left": (until - looker.at).days,
+        "days_left": (until - looker.at).days if until else None,
     }
 
 

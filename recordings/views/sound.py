@@ -42,8 +42,8 @@ async def sound(request: SignedInRequest, dialog_id: UUID) -> HttpResponseBase:
     The rule is asked and the event committed for this very range; then the store is opened, and
     the first piece is decrypted and checked before the answer begins.
     """
-    if request.method not in ("GET", "HEAD"):
-        return HttpResponse(status=405)
+    if request.method != "GET":
+        return HttpResponse(status=405, headers={"Allow": "GET"})
     try:
         opened = await sync_to_async(_open)(request, dialog_id)
         pieces = _decrypted(opened, dialog_id)

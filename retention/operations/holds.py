@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -16,16 +16,13 @@ from accounts.queries import actor_for
 from audit.events import Actor, EventType, FactValue, NewEvent, Outcome, Target
 from audit.operations import append, append_many
 from recordings.keyring import Keyring
-from recordings.models import Conversation
+from recordings.models import NO_END, Conversation
 from recordings.operations import lifecycle
 from recordings.operations.matter_uses import end_for_matter, permit_for_matter
 from retention.models import Hold, Matter, MatterHandler
 from retention.operations import mirror
 from retention.operations.purge.steps import recall
 from retention.permissions import check_can_hold
-
-# What a matter permits ends when it closes; until then there is no end to write.
-WHILE_OPEN = datetime(9999, 12, 31, tzinfo=UTC)
 
 
 class MatterClosed(Exception):
@@ -109,7 +106,7 @@ def add_handler(*, matter: Matter, handler: User, added_by: User, now: datetime)
         matter_id=matter.pk,
         handlers=[handler.pk],
         from_at=now,
-        until_at=WHILE_OPEN,
+        until_at=NO_END,
     )
     append(
         event_type=EventType.MATTER_HANDLER_ADDED,
@@ -178,7 +175,7 @@ def place_hold(
         matter_id=matter.pk,
         handlers=list(matter.handlers.values_list("user_id", flat=True)),
         from_at=now,
-        until_at=WHILE_OPEN,
+        until_at=NO_END,
     )
     late = [each.conversation_id for each in too_late]
     append_many(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Collate
 
 from audit.events import Actor, EventType, Outcome
 from audit.operations import append
@@ -112,7 +113,7 @@ def _rows() -> Iterator[Version]:
     # The store orders keys by their bytes; so does the collation "C".
     stored = (
         StoredObject.objects.exclude(conversation__state=Conversation.State.WITHDRAWN)
-        .extra(order_by=['recordings_storedobject.key COLLATE "C"', "version_id"])
+        .order_by(Collate("key", "C"), Collate("version_id", "C"))
         .values_list("key", "version_id")
     )
     yield from (Version(*each) for each in stored.iterator(chunk_size=2000))

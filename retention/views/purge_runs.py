@@ -26,12 +26,18 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
     """Show the purge runs, newest first."""
     controllers = mine(request, READ)
     page = page_of(
-        queries.runs_touching(controllers=controllers),
-        field="started_at",
-        cursor=cursor_of(request),
-        size=PAGE_SIZE,
+        PurgeRun.objects.all(), field="started_at", cursor=cursor_of(request), size=PAGE_SIZE
     )
-    return render(request, "retention/purge_run_list.html", {"runs": page.rows, **page_links(page)})
+    counts = queries.run_counts(page.rows, controllers=controllers)
+    return render(
+        request,
+        "retention/purge_run_list.html",
+        {
+            "rows": [{"run": run, "counts": counts[run.pk]} for run in page.rows],
+            "sees_all": sees_all(controllers),
+            **page_links(page),
+        },
+    )
 
 
 @require_safe
@@ -42,7 +48,7 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     controllers = mine(request, READ)
     destructions = queries.destructions_of(run, controllers=controllers)
     page = page_of(destructions, field="withdrawn_at", cursor=cursor_of(request), size=PAGE_SIZE)
-    counts = queries.run_counts(run, controllers=controllers)
+    counts = queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/purge_run.html",
@@ -66,7 +72,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """Show how far a run is: the piece that its page asks for every two seconds."""
     run = get_object_or_404(PurgeRun, pk=run_id)
     controllers = mine(request, READ)
-    counts = queries.run_counts(run, controllers=controllers)
+    counts = queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/_run_progress.html",

@@ -64,17 +64,18 @@ def insert(log: str, about_conversation: bool, body: str) -> None:
         )
 
 
-def run(statement: str, *parameters: object) -> None:
+def run(statement: str) -> None:
     """Run SQL as the role acted as."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
+        cursor.execute(statement)
 
 
-def rows(statement: str, *parameters: object) -> list[tuple[Any, ...]]:
+def rows(statement: str) -> list[tuple[Any, ...]]:
     """Run SQL and give what it answers."""
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters or None)
-        return cursor.fetchall()
+        cursor.execute(statement)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 def at_minute(minute: int, *, year: int = 2026, month: int = 5) -> datetime:

@@ -27,7 +27,7 @@ def depth(value: object) -> int:
 
 
 class TestDumps:
-    @settings(max_examples=500, deadline=None)
+    @settings(max_examples=200, deadline=None)
     @given(st.dictionaries(KEYS, VALUES, max_size=6))
     def test_writes_what_rfc_8785_writes(self, value):
         if depth(value) > DEEPEST:

@@ -8,6 +8,7 @@ import json
 import subprocess
 import tracemalloc
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.django_db
 ACTOR = Actor.system("test")
 
 
-def append_all(*members):
+def append_all(*members: dict[str, Any]) -> None:
     with transaction.atomic():
         append_many(events=[new(each) for each in members])
 
@@ -265,7 +266,7 @@ class TestPage:
             played(now=at_minute(4)),
         )
 
-        def found(**wanted):
+        def found(**wanted: Any) -> list[int]:
             page = queries.page(wanted=queries.Filter(logs=[None], **wanted), rows=50)
             return [event.happened_at.minute for event in page.events]
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from html import unescape
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,6 +15,8 @@ from asgiref.sync import async_to_sync
 from django.test import AsyncClient
 from django.urls import reverse
 
+from accounts.models import User
+from accounts.roles import Role
 from audit.events import Actor, EventType
 from audit.models import Event
 from tests import factories
@@ -35,21 +38,21 @@ def onni():
 @pytest.fixture
 def olga(vakka):
     officer = factories.person("Olga Officer", employer=vakka)
-    factories.give_role(officer, factories.Role.COMPLIANCE_OFFICER, vakka)
+    factories.give_role(officer, Role.COMPLIANCE_OFFICER, vakka)
     return officer
 
 
 @pytest.fixture
 def aune():
     auditor = factories.person("Aune Auditor")
-    factories.give_role(auditor, factories.Role.AUDITOR, None)
+    factories.give_role(auditor, Role.AUDITOR, None)
     return auditor
 
 
 @pytest.fixture
 def charlie(onni):
     coach = factories.person("Charlie Chan", employer=onni)
-    factories.give_role(coach, factories.Role.COACH, onni)
+    factories.give_role(coach, Role.COACH, onni)
     return coach
 
 
@@ -112,7 +115,7 @@ class TestLogPage:
         assert Event.objects.filter(log=str(onni.pk)).count() == 1
 
     def test_refuses_a_superuser_without_the_role(self, signed_in, vakka):
-        sulo = factories.User.objects.create_superuser("sulo@example.com", full_name="Sulo")
+        sulo = User.objects.create_superuser("sulo@example.com", full_name="Sulo")
 
         assert signed_in(sulo).get(page(log=vakka.pk)).status == 404
 
@@ -187,7 +190,7 @@ class TestExportButton:
         browser.cookies = signed_in(olga).client.cookies
 
         async def pieces() -> list[bytes]:
-            answer = await browser.post(
+            answer: Any = await browser.post(
                 reverse("audit:export"),
                 {"log": str(vakka.pk), "format": "jsonl", "what": "dialog.played"},
             )

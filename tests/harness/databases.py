@@ -78,7 +78,7 @@ def _make_template(servers: Servers, connection: psycopg.Connection, name: str) 
 def drop_left_behind(servers: Servers) -> None:
     """Drop what an earlier run, killed or of other sources, has left; only while alone."""
     keep = TEMPLATE + _state_of_the_sources()
-    with _owner(servers) as connection:
+    with psycopg.connect(servers.superuser_url(), autocommit=True) as connection:
         rows = connection.execute(
             "SELECT datname FROM pg_database WHERE datname LIKE %s OR datname LIKE %s",
             [f"{TEMPLATE}%", f"{CLONE}%"],
@@ -164,7 +164,8 @@ class Clones:
                 self._ready.put(failure)
 
     def _drop(self) -> None:
-        with _owner(self.servers) as connection:
+        # The owner may not end the connections of the other roles.
+        with psycopg.connect(self.servers.superuser_url(), autocommit=True) as connection:
             while (name := self._used.get()) is not None:
                 drop(connection, name)
 

@@ -19,14 +19,16 @@ _until_the_end = ExitStack()
 _running: list[Servers] = []
 
 
-def begin() -> Servers:
+def begin() -> bool:
     """
     Start the servers, or join those that run, and give this process the owner's environment.
 
-    The processes of one run, and two runs at once, share them: see `end`.
+    The processes of one run, and two runs at once, share them: see `end`. Returns whether nobody
+    else was there.
     """
     DATA.mkdir(parents=True, exist_ok=True)
     in_use = _until_the_end.enter_context((DATA / "in-use").open("w"))
+    is_alone = _try_lock(in_use)
     fcntl.flock(in_use, fcntl.LOCK_SH)
     found = _until_the_end.enter_context(start(DATA, patient=False))
     _until_the_end.callback(_wait_for_others, in_use, found)
@@ -35,7 +37,7 @@ def begin() -> Servers:
         | {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": _broker(found)}
     )
     _running.append(found)
-    return found
+    return is_alone
 
 
 def _broker(found: Servers) -> str:
@@ -43,14 +45,19 @@ def _broker(found: Servers) -> str:
     parts = urlsplit(found.environment("web")["REDIS_URL"])
     for number in range(1, BROKER_DATABASES):
         lock = (DATA / f"valkey-{number}.lock").open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        _until_the_end.enter_context(lock)
-        return urlunsplit(parts._replace(path=f"/{number}"))
+        if _try_lock(lock):
+            _until_the_end.enter_context(lock)
+            return urlunsplit(parts._replace(path=f"/{number}"))
+        lock.close()
     raise RuntimeError("More test processes run than the broker has databases.")
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def servers() -> Servers:

@@ -346,14 +346,17 @@ class TestWriteUses:
 
 
 class TestRecompute:
-    def test_carries_a_change_of_rules_to_what_is_kept(self, source, rule, officer, keyring):
+    def test_carries_a_change_of_rules_to_what_is_kept(
+        self, source, rule, officer, keyring, acting_as
+    ):
         kept = [make_conversation(source, keyring=keyring) for _ in range(5)]
         for conversation in kept:
             cover(conversation=conversation, now=NOW, keyring=keyring)
         change_rule(rule=rule.rule, draft=draft(months=3), based_on=1, user=officer, now=NOW)
 
-        while recompute_next(now=NOW, keyring=keyring, batch_size=2):
-            pass
+        with acting_as("work"):
+            while recompute_next(now=NOW, keyring=keyring, batch_size=2):
+                pass
 
         ends = {one.destroy_after for one in Conversation.objects.filter(source=source)}
         keks = {one.kek_name for one in Conversation.objects.filter(source=source)}

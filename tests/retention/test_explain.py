@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from accounts.models import User
 from accounts.roles import Role
@@ -21,6 +21,7 @@ from recordings.models import Conversation
 from retention.explaining import Explanation, Next, explanation_of, reach_of
 from retention.matching import Bound, Mismatch
 from retention.models import Destruction, Hold, Matter, PurgeRun, RuleVersion
+from retention.operations import explain as explaining
 from retention.operations.cover import cover
 from retention.operations.explain import ConversationUnknown, explain
 from retention.operations.rules import change_rule, create_rule
@@ -150,6 +151,15 @@ class TestExplain:
 
         event = Event.objects.get(event_type="conversation.explained")
         assert event.conversation == conversation.pk
+
+    def test_tells_nothing_when_the_audit_log_is_down(self, conversation, monkeypatch):
+        def down(**_: object) -> None:
+            raise DatabaseError
+
+        monkeypatch.setattr(explaining, "append", down)
+
+        with pytest.raises(DatabaseError):
+            explain(conversation_id=conversation.pk, actor=Actor.system("explain"), now=NOW)
 
     def test_refuses_what_never_was(self):
         with pytest.raises(ConversationUnknown):
@@ -293,38 +303,46 @@ class TestExplainDestroyed:
         assert explanation.reach == ()
 
 
-class TestCommand:
-    def run(self, *arguments: str) -> str:
+@pytest.fixture
+def run(acting_as):
+    """Run the command as the work process does."""
+
+    def deed(*arguments: str) -> str:
         out = StringIO()
-        call_command("explain", *arguments, stdout=out)
+        with acting_as("work"):
+            call_command("explain", *arguments, stdout=out)
         return out.getvalue()
 
-    def test_prints_the_answer(self, conversation, monkeypatch):
-        text = self.run(str(conversation.pk))
+    return deed
+
+
+class TestCommand:
+    def test_prints_the_answer(self, run, conversation):
+        text = run(str(conversation.pk))
 
         assert "decides: Coaching, claims, version 1, 9 months 0 days on Art. 6.1.f" in text
         assert "2031-11-20 14:32:00 EET" in text
 
-    def test_prints_json(self, conversation):
-        body = json.loads(self.run(str(conversation.pk), "--json"))
+    def test_prints_json(self, run, conversation):
+        body = json.loads(run(str(conversation.pk), "--json"))
 
         assert body["destroy_after"] == "2031-11-20T12:32:00Z"
         assert body["purposes"][1]["bounded_by"] == "floor"
 
-    def test_prints_the_certificate_line(self, destroyed):
-        assert "awaiting seal" in self.run(str(destroyed.pk))
+    def test_prints_the_certificate_line(self, run, destroyed):
+        assert "awaiting seal" in run(str(destroyed.pk))
 
     @pytest.mark.parametrize("name", ["nonsense", "0199c2f0-5b6e-7cc1-8f60-2f1f4f0d3f11"])
-    def test_wrong_use_exits_with_two(self, name):
+    def test_wrong_use_exits_with_two(self, run, name):
         with pytest.raises(CommandError) as wrong:
-            self.run(name)
+            run(name)
 
         assert wrong.value.returncode == 2
 
-    def test_uncovered_exits_with_one(self, source):
+    def test_uncovered_exits_with_one(self, run, source):
         lonely = make_conversation(source)
 
         with pytest.raises(SystemExit) as done:
-            self.run(str(lonely.pk))
+            run(str(lonely.pk))
 
         assert done.value.code == 1

@@ -479,15 +479,24 @@ ATTACKS = [
     "UPDATE retention_hold SET placed_at = now()",
 ]
 
+BEYOND_EVERY_ROLE = [
+    "DELETE FROM recordings_conversation",
+    "UPDATE recordings_conversation SET id = gen_random_uuid()",
+    "TRUNCATE recordings_conversation CASCADE",
+    "DELETE FROM retention_hold",
+    "DELETE FROM retention_destruction",
+    "ALTER TABLE recordings_conversation DISABLE TRIGGER ALL",
+]
+
 
 class TestHeldIsUntouchable:
-    @pytest.mark.parametrize("attack", ATTACKS)
-    def test_by_plain_sql_of_the_owner(self, office, attack):
+    def test_by_plain_sql_of_the_owner(self, office, subtests):
         held, _other = office.capture(2)
         office.hold(held)
 
-        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(attack)
+        for attack in ATTACKS:
+            with subtests.test(attack), pytest.raises(DatabaseError):
+                _execute(attack)
 
         held.refresh_from_db()
         assert (held.state, held.hold_count) == ("kept", 1)
@@ -535,33 +544,27 @@ class TestHeldIsUntouchable:
         with pytest.raises(DatabaseError, match="counted"), transaction.atomic():
             Hold.objects.create(matter=office.matter, conversation=due, placed_at=clock.now())
 
-    @pytest.mark.parametrize("role", ["web", "work", "purge"])
-    def test_by_the_rights_of_any_process(self, office, role):
+    def test_by_the_rights_of_any_process(self, office, subtests):
         (kept,) = office.capture(destroy_after=clock.now() + timedelta(days=1))
 
-        with office.stage.acting_as(role):
-            for statement in (
-                "DELETE FROM recordings_conversation",
-                "UPDATE recordings_conversation SET id = gen_random_uuid()",
-                "TRUNCATE recordings_conversation CASCADE",
-                "DELETE FROM retention_hold",
-                "DELETE FROM retention_destruction",
-                "ALTER TABLE recordings_conversation DISABLE TRIGGER ALL",
-            ):
-                with (
-                    pytest.raises(DatabaseError, match=r"permission denied|must be owner"),
-                    transaction.atomic(),
-                    connection.cursor() as cursor,
-                ):
-                    cursor.execute(statement)
+        for role in ("web", "work", "purge"):
+            with office.stage.acting_as(role):
+                for statement in BEYOND_EVERY_ROLE:
+                    with (
+                        subtests.test(f"{role}: {statement}"),
+                        pytest.raises(DatabaseError, match=r"permission denied|must be owner"),
+                    ):
+                        _execute(statement)
 
         assert Conversation.objects.filter(pk=kept.pk, state="kept").exists()
 
 
 class TestDestroyedStaysDestroyed:
-    @pytest.mark.parametrize(
-        "attack",
-        [
+    def test_and_so_does_its_proof(self, office, subtests):
+        office.capture()
+        office.purge()
+
+        for attack in (
             "UPDATE recordings_conversation SET state = 'kept', destroyed_at = NULL",
             "UPDATE recordings_conversation SET external_id = 'back'",
             "DELETE FROM recordings_conversation",
@@ -569,17 +572,17 @@ class TestDestroyedStaysDestroyed:
             "UPDATE retention_destruction SET objects_destroyed = '[]'",
             "DELETE FROM retention_destruction",
             "TRUNCATE retention_destruction",
-        ],
-    )
-    def test_and_so_does_its_proof(self, office, attack):
-        office.capture()
-        office.purge()
-
-        with pytest.raises(DatabaseError), transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(attack)
+        ):
+            with subtests.test(attack), pytest.raises(DatabaseError):
+                _execute(attack)
 
         assert Conversation.objects.get().state == "destroyed"
         assert Destruction.objects.get().concluded_at is not None
+
+
+def _execute(statement: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def _content_key(office: Office, conversation: Conversation) -> bytes:

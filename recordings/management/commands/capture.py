@@ -73,7 +73,7 @@ class Command(BaseCommand):
                     tally[outcome.captured.outcome] += 1
                     if outcome.left_out and not options["json"]:
                         left = ", ".join(outcome.left_out)
-                        bar.write(f"{outcome.name}: captured without its {left}", file=self.stderr, end="")
+                        bar.write(f"{outcome.name}: captured without its {left}", self.stderr, "")
                     continue
                 tally["quarantined"] += 1
                 reasons.append({"name": outcome.name, "reason": outcome.reason or ""})

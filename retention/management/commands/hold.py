@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
-from django.db import IntegrityError
+from django.db import DatabaseError, IntegrityError
 from django.db.models import Q
 
 from accounts.models import Controller, User
@@ -90,10 +90,14 @@ class Command(BaseCommand):
             answer = deeds[options["deed"]](_person(options["officer"]), options)
         except _REFUSALS as refused:
             raise CommandError(str(refused), returncode=2) from refused
-        except IntegrityError as error:
+        except IntegrityError:
             raise CommandError(
                 "That company has a matter of this code already.", returncode=2
-            ) from error
+            ) from None
+        except DatabaseError:
+            raise CommandError(
+                "The database or its audit log cannot be written: nothing was changed."
+            ) from None
         if options["json"]:
             self.stdout.write(json.dumps(answer, default=str))
         else:

@@ -121,7 +121,8 @@ def _list(store: ObjectStore, folders: dict[str, dict[str, UUID]]) -> _Listing:
         )
         for found in listed:
             version = Version(found.key, found.version_id)
-            owner = conversations.get(found.key.rsplit("/", 2)[1])
+            folder, _, _ = found.key.removeprefix(f"{day}/").partition("/")
+            owner = conversations.get(folder)
             if owner is None:
                 listing.others.add(version)
             else:

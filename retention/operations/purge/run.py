@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +21,8 @@ from retention.operations.purge import leases, selection, steps
 from retention.operations.purge.deletion import OthersVanished, delete_and_confirm
 from retention.operations.purge.leases import Batch, Clock
 from retention.operations.purge.presence import RUN, is_there, number_of, presence
+
+logger = logging.getLogger(__name__)
 
 ACTOR = Actor.system("purge")
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
@@ -136,9 +139,12 @@ def purge(
             _close_abandoned(clock)
             _take_due(worker)
     except (DatabaseError, InterfaceError) as error:
+        # PostgreSQL's own text can hold a row, and with it a telephone number: it is not passed on.
+        sqlstate = getattr(error.__cause__, "sqlstate", None)
+        logger.error("The purge stopped: %s, SQLSTATE %s", type(error).__name__, sqlstate)
         raise PurgeStopped(
             "The database or its audit log cannot be written: nothing is destroyed without it."
-        ) from error
+        ) from None
     except StoreError as error:
         raise PurgeStopped(str(error)) from error
     worker.tally.need_person = _open().filter(needs_person_at__isnull=False).count()

@@ -1,0 +1,124 @@
+"""The settings: what config/settings.py reads from the environment, and what is fixed there."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config import settings as module
+from config.documentation.markdown import heading, table
+
+SOURCE = Path(str(module.__file__))
+
+# Variable → (who needs it, meaning).
+MEANINGS: dict[str, tuple[str, str]] = {
+    "SECRET_KEY": ("all, each its own", "signs sessions and forms; the web's is shared by all web"),
+    "DEMO": ("all", "allows cookies without TLS on loopback; never in production"),
+    "BASE_URL": ("all", "the address people use, with its scheme"),
+    "ALLOWED_HOSTS": ("all", "host names that are answered, with commas"),
+    "DATABASE_URL": ("all", "the database, with this process's own login role"),
+    "DATABASE_POOL_SIZE": ("web", "connections kept open in one process; 0: one per request"),
+    "S3_ENDPOINT_URL": ("web, work, purge", "the object store"),
+    "S3_REGION": ("web, work, purge", "its region"),
+    "S3_CONTENT_BUCKET": ("web, work, purge", "holds the encrypted content"),
+    "S3_ANCHOR_BUCKET": ("work, purge", "holds the ledger of destructions, locked"),
+    "S3_CONTENT_ACCESS_KEY": ("web, work", "identity that puts, gets and places legal holds"),
+    "S3_CONTENT_SECRET_KEY": ("web, work", "its secret"),
+    "S3_PURGE_ACCESS_KEY": ("purge", "identity that lists and deletes versions"),
+    "S3_PURGE_SECRET_KEY": ("purge", "its secret"),
+    "S3_ANCHOR_ACCESS_KEY": ("purge", "identity that puts into the anchor bucket with retention"),
+    "S3_ANCHOR_SECRET_KEY": ("purge", "its secret"),
+    "S3_ANCHOR_READ_ACCESS_KEY": ("work, purge", "identity that reads the anchor bucket"),
+    "S3_ANCHOR_READ_SECRET_KEY": ("work, purge", "its secret"),
+    "KEYRING_DIR": ("web, work", "folder of the key-encryption keys, mode 0700"),
+    "DATA_DIR": ("all", "where a process may put files of its own"),
+    "CAPTURE_WORK_DIR": (
+        "work",
+        "where recordings lie in clear while they are examined; in memory where there is such",
+    ),
+    "REDIS_URL": ("all", "the broker, a server that speaks the Redis protocol"),
+    "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
+    "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
+    "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
+    "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
+    "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
+    "SECURE_SSL_REDIRECT": ("web", "sends http to https"),
+    "STATIC_ROOT": ("web", "where `collectstatic` puts files and the web serves them from"),
+    "LOG_LEVEL": ("all", "least severity that is written to the process's log"),
+}
+
+# What is decided in settings.py and changed by a release only.
+FIXED: dict[str, str] = {
+    "PURGE_ATTEMPTS": "tries at one destruction before it needs a person",
+    "PURGE_BRAKE_FACTOR": "the brake stops a run this many times the largest of the last 30 days",
+    "PURGE_BRAKE_MINIMUM": "conversations up to which no run is braked",
+    "CERTIFICATE_KEPT_YEARS": "how long residual record and certificate are meant to be kept",
+    "UNCOVERED_DECIDE_DAYS": "days to decide about what no rule covers, and about quarantine",
+    "STREAM_RANGE_BYTES": "most sound that leaves on one check of the right",
+    "SESSION_COOKIE_AGE": "seconds until a sign-in ends",
+    "SESSION_IDLE_SECONDS": "seconds without a request until a sign-in ends",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of the environment, as settings.py reads it."""
+
+    name: str
+    kind: str
+    default: str | None
+
+
+def variables() -> Iterator[Variable]:
+    """Find the calls of environs in settings.py, in their order."""
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    for call in sorted(calls, key=lambda node: (node.lineno, node.col_offset)):
+        if (
+            isinstance(call.func, ast.Attribute)
+            and isinstance(call.func.value, ast.Name)
+            and call.func.value.id == "env"
+            and call.args
+            and isinstance(call.args[0], ast.Constant)
+        ):
+            defaults = [word.value for word in call.keywords if word.arg == "default"]
+            default = ast.unparse(defaults[0]) if defaults else None
+            yield Variable(str(call.args[0].value), call.func.attr, default)
+
+
+def page() -> str:
+    """Write the page."""
+    rows = [
+        (
+            f"`{one.name}`",
+            {"dj_db_url": "URL"}.get(one.kind, one.kind),
+            "**required**" if one.default is None else _shown(one.default),
+            *MEANINGS[one.name],
+        )
+        for one in variables()
+    ]
+    return (
+        heading(
+            "Settings",
+            made_from="`config/settings.py`",
+            intro=(
+                "Each process reads its own environment and holds no credential that it does not\n"
+                "need. What is not set and has no default is missing: using it is refused by name.\n"
+                "[Deploy](../how-to/deploy.md) says which process gets which."
+            ),
+        )
+        + "\n"
+        + table(["variable", "type", "default", "who", "meaning"], rows)
+        + "\n## Fixed\n\n"
+        + table(
+            ["name", "value", "meaning"],
+            ((f"`{name}`", str(getattr(module, name)), words) for name, words in FIXED.items()),
+        )
+    )
+
+
+def _shown(default: str) -> str:
+    return {"None": "none", "False": "false", "True": "true"}.get(default, f"`{default}`")
