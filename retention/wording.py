@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import Purpose, Queue, Team
 from recordings.models import Conversation
-from retention.explaining import Explanation, Next
+from retention.explanation import Explanation, Next
 from retention.matching import Mismatch
 from retention.models import RuleVersion
 

@@ -36,9 +36,9 @@ def page() -> str:
         "Commands",
         made_from="the commands themselves",
         intro=(
-            "Run as `python manage.py COMMAND`. Beside the demo's servers, in `.data`, each command\n"
-            "finds the environment of the role it needs by itself; elsewhere `DATABASE_URL` and the\n"
-            "rest come from the environment."
+            "Run as `python manage.py COMMAND`. Beside the demo's servers, in `.data`, each "
+            "command finds the environment of the role it needs by itself; elsewhere `DATABASE_URL` "
+            "and the rest come from the environment."
         ),
     )
     ours = names()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from config.documentation.markdown import heading, quoted, table
 from audit.registry import FACTS, REGISTRY, EventRule
+from config.documentation.markdown import heading, quoted, table
 
 
 def page() -> str:
@@ -30,10 +30,11 @@ def page() -> str:
             "Audit events",
             made_from="`audit/registry.py`",
             intro=(
-                "An event that is not here, or carries a fact that its line does not name, is\n"
-                "refused before it is written. No form of fact can hold a name, a number of\n"
-                "somebody's or free text; what is personal (the address somebody tried to sign in\n"
-                "with) lies in a separate row that can be erased. The first outcome is the usual one."
+                "An event that is not here, or carries a fact that its line does not name, is "
+                "refused before it is written. No form of fact can hold a name, a number of "
+                "somebody's or free text; what is personal (the address somebody tried to sign in "
+                "with) lies in a separate row that can be erased. The first outcome is the "
+                "usual one."
             ),
         )
         + f"\n{events}\n## Facts\n\n{facts}"

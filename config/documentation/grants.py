@@ -14,8 +14,8 @@ def page() -> str:
         "Database grants",
         made_from="`config/grants.py` and the `grants.py` of each room",
         intro=(
-            "`tallenne_owner` owns the tables, migrates, and is no process that serves anybody.\n"
-            "The others log in and may do what stands here; `manage.py grant` takes away the rest.\n"
+            "`tallenne_owner` owns the tables, migrates, and is no process that serves anybody. "
+            "The others log in and may do what stands here; `manage.py grant` takes away the rest. "
             "Columns in brackets: only these. Beat has no login."
         ),
     )

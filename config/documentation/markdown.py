@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
+
+WIDTH = 100
 
 
 def heading(title: str, *, made_from: str, intro: str) -> str:
@@ -10,8 +13,14 @@ def heading(title: str, *, made_from: str, intro: str) -> str:
     return (
         f"# {title}\n\n"
         f"*Made by `make docs` from {made_from}. Do not edit: `make check` compares.*\n\n"
-        f"{intro}\n"
+        f"{paragraph(intro)}\n"
     )
+
+
+def paragraph(text: str) -> str:
+    """Break a paragraph into lines, wherever it came from."""
+    words = " ".join(text.split())
+    return textwrap.fill(words, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -37,8 +37,8 @@ def page() -> str:
         "Rooms and import contracts",
         made_from="`pyproject.toml`",
         intro=(
-            "Each room imports only what stands below it. `lint-imports` (in `make check`) holds the\n"
-            "contracts; [decision 1](../decisions/0001-rooms-and-layers.md) says why."
+            "Each room imports only what stands below it. `lint-imports` (in `make check`) holds "
+            "the contracts; [decision 1](../decisions/0001-rooms-and-layers.md) says why."
         ),
     )
     text += "\n" + table(["room", "holds"], ((f"`{name}`", ROOMS[name]) for name in rooms()))
@@ -63,6 +63,7 @@ def _contract(contract: Mapping[str, Any]) -> tuple[str, str, str]:
     return (
         contract["name"],
         contract["type"],
-        f"{quoted(contract['source_modules'])} do not import {quoted(contract['forbidden_modules'])}",
+        quoted(contract["source_modules"])
+        + " do not import "
+        + quoted(contract["forbidden_modules"]),
     )
-

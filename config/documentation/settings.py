@@ -55,7 +55,9 @@ FIXED: dict[str, str] = {
     "PURGE_ATTEMPTS": "tries at one destruction before it needs a person",
     "PURGE_BRAKE_FACTOR": "the brake stops a run this many times the largest of the last 30 days",
     "PURGE_BRAKE_MINIMUM": "conversations up to which no run is braked",
-    "CERTIFICATE_KEPT_YEARS": "how long residual record and certificate are meant to be kept",
+    "CERTIFICATE_KEPT_YEARS": (
+        "years that residual record and certificate are to be kept; nothing ends them yet"
+    ),
     "UNCOVERED_DECIDE_DAYS": "days to decide about what no rule covers, and about quarantine",
     "STREAM_RANGE_BYTES": "most sound that leaves on one check of the right",
     "SESSION_COOKIE_AGE": "seconds until a sign-in ends",
@@ -105,12 +107,12 @@ def page() -> str:
             "Settings",
             made_from="`config/settings.py`",
             intro=(
-                "Each process reads its own environment and holds no credential that it does not\n"
-                "need. What is not set and has no default is missing: using it is refused by name.\n"
+                "Each process reads its own environment and holds no credential that it does not "
+                "need. What is not set and has no default is missing: using it is refused by name. "
                 "[Deploy](../how-to/deploy.md) says which process gets which."
             ),
         )
-        + "\n"
+        + " "
         + table(["variable", "type", "default", "who", "meaning"], rows)
         + "\n## Fixed\n\n"
         + table(

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import models
 
-from config.documentation.markdown import code, first_sentence, heading, table
+from config.documentation.markdown import code, first_sentence, heading, paragraph, table
 from recordings.models import Conversation
 from recordings.operations import lifecycle
 from recordings.operations.capture import capture
@@ -16,6 +16,10 @@ from retention.models import Destruction, Hold, PurgeRun
 from retention.operations.purge import steps
 
 START = "[*]"
+OF_THE_KEY = """
+`bring_back` works as long as the key exists. After `destroy_keys` nothing can read the content, and
+the conversation stays withdrawn until every version of its objects is confirmed to be gone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,15 +85,13 @@ def page() -> str:
             "States",
             made_from="the models and operations of `recordings` and `retention`",
             intro=(
-                "A conversation is kept, then withdrawn, then destroyed. What it is kept for ends\n"
-                "earlier than that, purpose by purpose, without any change of state: see\n"
+                "A conversation is kept, then withdrawn, then destroyed. What it is kept for ends "
+                "earlier than that, purpose by purpose, without any change of state: see "
                 "[retention](../explanation/retention.md)."
             ),
         )
         + f"\n{code(chr(10).join(lines), 'mermaid')}\n{moves}"
-        + "\n`bring_back` works as long as the key exists. After `destroy_keys` nothing can read\n"
-        + "the content, and the conversation stays withdrawn until every version of its objects is\n"
-        + "confirmed to be gone.\n"
+        + f"\n{paragraph(OF_THE_KEY)}\n"
         + f"\n## The steps of a destruction\n\nEach is safe to repeat.\n\n{steps_done}"
         + f"\n## Purge runs\n\n{runs}"
         + f"\n## What the database refuses\n\nBesides triggers, these constraints:\n\n{refusals}"

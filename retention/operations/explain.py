@@ -11,7 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from audit.events import Actor, EventType, Target
 from audit.operations import append
 from recordings.models import Conversation
-from retention.explaining import Explanation, explanation_of
+from retention.explaining import explanation_of
+from retention.explanation import Explanation
 
 
 class ConversationUnknown(Exception):

@@ -141,16 +141,12 @@ class Clones:
         self._used.put(name)
 
     def stop(self) -> None:
-        """Drop what is left."""
+        """End; what is left is dropped when the next run starts, which has time for it."""
         self._is_over.set()
-        ready = self._ready.get()
-        if isinstance(ready, str):
-            self._used.put(ready)
+        self._ready.get()
         self._workers[0].join()
-        while not self._ready.empty():
-            ready = self._ready.get()
-            if isinstance(ready, str):
-                self._used.put(ready)
+        while not self._used.empty():
+            self._used.get()
         self._used.put(None)
         self._workers[1].join()
 

@@ -36,7 +36,9 @@ def audit_export(visitor, _):
 def insert_revoked(stage: Stage) -> Iterator[None]:
     """The web's role has lost its right to append."""
     with psycopg.connect(stage.environment("owner")["DATABASE_URL"], autocommit=True) as owner:
-        owner.execute("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+        owner.execute(
+            "REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web"
+        )
         yield
 
 

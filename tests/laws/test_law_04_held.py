@@ -136,9 +136,7 @@ class TestHeld:
         assert_untouched()
 
     @pytest.mark.parametrize("role", ROLES)
-    def test_outlives_sql(
-        self, centre: Centre, held: Kept, assert_untouched: Callable, role: Role
-    ):
+    def test_outlives_sql(self, centre: Centre, held: Kept, assert_untouched: Callable, role: Role):
         got_through = []
         with centre.stage.acting_as(role):
             for statement in STATEMENTS:
@@ -231,7 +229,9 @@ class TestHeld:
         # The purge has read that it is due, and waits for the row that the hold has locked.
         url = centre.stage.environment("owner")["DATABASE_URL"]
         with psycopg.connect(url) as other:
-            other.execute("SELECT 1 FROM recordings_conversation WHERE id = %s FOR UPDATE", [due.pk])
+            other.execute(
+                "SELECT 1 FROM recordings_conversation WHERE id = %s FOR UPDATE", [due.pk]
+            )
             skipped = run_purge(centre)
             other.rollback()
         centre.matter_of(due)

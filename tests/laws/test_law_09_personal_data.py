@@ -19,7 +19,7 @@ from django.db import connection
 from audit import clock
 from config.servers import Servers
 from config.servers.identities import ANCHOR_BUCKET, CONTENT_BUCKET
-from recordings.models import Conversation, StoredObject
+from recordings.models import Conversation, QuarantinedItem, StoredObject
 from tests.factories import Centre, sound_of, tones
 from tests.harness.roles import Stage
 from tests.harness.session import ROOT
@@ -76,17 +76,17 @@ def write_delivery(folder: Path, *, now: str, later: str) -> Path:
             {
                 "role": "customer",
                 "name": PLANTED["name"],
-                "identifiers": [
-                    {"kind": "tel", "value": PLANTED["phone"]},
-                    {"kind": "mailto", "value": PLANTED["email"]},
-                ],
+                "tel": PLANTED["phone"],
+                "mailto": PLANTED["email"],
+                "national_id": PLANTED["hetu"],
             },
         ],
-        "segments": [{"from": now, "until": later, "team": "claims", "agent": 0}],
+        "team": "claims",
+        "agent": 0,
         "files": [
             {
                 "path": f"{PLANTED['phone']} {PLANTED['name']}.wav",
-                "channels": ["agent", "customer"],
+                "channel_roles": ["agent", "customer"],
             }
         ],
     }
@@ -96,7 +96,7 @@ def write_delivery(folder: Path, *, now: str, later: str) -> Path:
         "kind": "chat",
         "messages": [{"at": now, "party": 1, "text": EVERYTHING}],
     }
-    broken = {**line, "id": f"broken {EVERYTHING}", "segments": [{"team": PLANTED["name"]}]}
+    broken = {**line, "id": f"broken {EVERYTHING}", "team": PLANTED["name"]}
     manifest = folder / f"{PLANTED['email']}.manifest.jsonl"
     manifest.write_text("".join(json.dumps(each) + "\n" for each in (line, chat, broken)))
     (folder / f"{PLANTED['hetu']}.vcon.json").write_text(
@@ -127,8 +127,13 @@ def rows_in_clear(*, besides: set[str]) -> list[str]:
             if f"{table}.{column}" in besides:
                 continue
             cursor.execute(f'SELECT "{column}"::text FROM "{table}" WHERE "{column}" IS NOT NULL')
-            texts += [text for (text,) in cursor.fetchall()]
+            texts += [_readable(text) for (text,) in cursor.fetchall()]
     return texts
+
+
+def _readable(text: str) -> str:
+    is_bytea = text.startswith(r"\x")
+    return bytes.fromhex(text[2:]).decode("utf-8", errors="replace") if is_bytea else text
 
 
 # In clear while it is kept, since captures are told apart by it: see the model.
@@ -154,6 +159,7 @@ def test_is_in_no_key_log_line_task_address_event_or_column(
     taken = manage(stage, "capture", str(folder), "--source", "pbx", role="work")
 
     assert Conversation.objects.count() == 2, taken.printed
+    assert QuarantinedItem.objects.count() >= 2, taken.printed
     call = Conversation.objects.get(kind="call")
     chat = Conversation.objects.get(kind="chat")
     # The positive control: it was taken in, and whoever may can read it.

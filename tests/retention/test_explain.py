@@ -18,7 +18,8 @@ from audit.events import Actor, EventType, Target
 from audit.models import Event
 from audit.operations import append
 from recordings.models import Conversation
-from retention.explaining import Explanation, Next, explanation_of, reach_of
+from retention.explaining import explanation_of, reach_of
+from retention.explanation import Explanation, Next
 from retention.matching import Bound, Mismatch
 from retention.models import Destruction, Hold, Matter, PurgeRun, RuleVersion
 from retention.operations import explain as explaining

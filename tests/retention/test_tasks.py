@@ -75,6 +75,8 @@ class TestTasks:
 
     def test_every_entry_of_the_timetable_and_of_the_mirror_is_a_task(self):
         app.loader.import_default_modules()
-        rung = {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()} | {mirror.TASK}
+        rung = {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()} | {
+            mirror.TASK
+        }
 
         assert {name for name in rung if name.startswith("retention.")} <= set(app.tasks)

@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, no_translatio
 
 from audit import clock
 from audit.events import Actor
-from retention.explaining import ExplainedPurpose, Explanation, Next
+from retention.explanation import ExplainedPurpose, Explanation, Next
 from retention.operations.explain import ConversationUnknown, explain
 from retention.queries import zone_of
 

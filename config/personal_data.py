@@ -1,0 +1,251 @@
+"""Declares of every field of every model whose personal data it holds, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Category(StrEnum):
+    """Whose data a field holds, and in which form (GDPR Art. 4(1) and 4(5))."""
+
+    NONE = "none"
+    STAFF = "staff"
+    STAFF_REFERENCE = "staff, by reference"
+    CUSTOMER = "customer"
+    CUSTOMER_REFERENCE = "customer, by reference"
+    CONTACT = "contact"
+    CONTENT = "content, encrypted"
+    TEXT = "free text"
+    SECRET = "secret"  # noqa: S105 (a category, not a secret)
+
+
+MEANINGS: dict[Category, str] = {
+    Category.NONE: "nothing about a person",
+    Category.STAFF: "names or describes somebody who works here",
+    Category.STAFF_REFERENCE: "points to somebody who works here by an identifier",
+    Category.CUSTOMER: "can name a customer, or a number of hers",
+    Category.CUSTOMER_REFERENCE: "points to a customer by a random reference or a keyed hash",
+    Category.CONTACT: "says of a contact when, how and about which line it was",
+    Category.CONTENT: "what was said or who said it, encrypted under the conversation's key",
+    Category.TEXT: "written by staff; is to name nobody, and could",
+    Category.SECRET: "a key, or what stands for a person who has signed in",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """What a model holds: the category of each field, and when that ends."""
+
+    ends: str
+    fields: Mapping[str, Category]
+
+
+def _declare(ends: str, **fields_by_category: str) -> Declaration:
+    """Take `category="field field …"`, by the category's name in lower case."""
+    fields = {
+        field: Category[name.upper()]
+        for name, listed in fields_by_category.items()
+        for field in listed.split()
+    }
+    if len(fields) != sum(len(listed.split()) for listed in fields_by_category.values()):
+        raise ValueError("A field is declared twice.")
+    return Declaration(ends, fields)
+
+
+_STAYS = "holds no personal data"
+_NOT_YET = "nothing ends it yet"
+_STAFF_ROW = "with the person's row; erasing staff is not built yet"
+_RESIDUAL = "stays as residual record after destruction; nothing ends that yet"
+_CONTENT = "deleted when the conversation is destroyed"
+_EVIDENCE = f"stays as evidence; {_NOT_YET}"
+
+PERSONAL_DATA: dict[str, Declaration] = {
+    "audit.Log": _declare(_STAYS, none="name created_at"),
+    "audit.Event": _declare(
+        f"for the log's own term; {_NOT_YET}",
+        none="id log about_conversation month recorded_at event_id event_type target_kind "
+        "purpose basis outcome",
+        staff_reference="actor actor_role target",
+        customer_reference="subject",
+        contact="happened_at conversation body",
+    ),
+    "audit.AuditDetail": _declare(
+        "can be erased without harm to the log; nothing does so by itself yet",
+        none="event_id delete_after",
+        secret="salt",  # noqa: S106 (a category)
+        text="text",
+    ),
+    "accounts.Controller": _declare(_STAYS, none="id name slug time_zone rules_released_at"),
+    "accounts.Team": _declare(_STAYS, none="id name slug employer"),
+    "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),
+    "accounts.Purpose": _declare(_STAYS, none="id code name_fi name_sv name_en"),
+    "accounts.Source": _declare(_STAYS, none="id slug name controller default_team released_at"),
+    "accounts.User": _declare(
+        "erasing staff is not built yet",
+        staff="email full_name login employer language uses_letter_keys skips_silence "
+        "playback_speed last_login is_active is_staff is_superuser groups user_permissions",
+        staff_reference="id reference",
+        secret="password",  # noqa: S106 (a category)
+    ),
+    "accounts.RoleAssignment": _declare(
+        _STAFF_ROW, none="id controller", staff_reference="user", staff="role from_at until_at"
+    ),
+    "accounts.TeamPermission": _declare(
+        _STAFF_ROW,
+        none="id permission content_object purpose",
+        staff_reference="user",
+        staff="from_at until_at",
+        text="reason",
+    ),
+    "accounts.UndertakingText": _declare(
+        _STAYS, none="version text_fi text_sv text_en in_force_from valid_months"
+    ),
+    "accounts.Undertaking": _declare(
+        _STAFF_ROW, none="id text", staff_reference="user", staff="from_at until_at"
+    ),
+    "recordings.Conversation": _declare(
+        f"`external_id`, `tags`, `language` and `message_count` are emptied and the key destroyed "
+        f"with the content; the rest {_RESIDUAL}",
+        none="state destroy_after hold_count withdrawn_at key_destroyed_at destroyed_at kek_name "
+        "notice informed_by source controller",
+        customer="external_id",
+        customer_reference="external_id_hash content_hash",
+        contact="id kind direction started_at ended_at duration_seconds message_count language "
+        "tags linked_to captured_at open_requests restricted_at closed_at",
+        secret="wrapped_key",  # noqa: S106 (a category)
+    ),
+    "recordings.StoredObject": _declare(
+        f"{_CONTENT}; key, version and digest stay on the certificate's line",
+        none="id key version_id plain_size_bytes stored_size_bytes ciphertext_sha256 "
+        "stream_header legal_hold",
+        contact="conversation",
+    ),
+    "recordings.Dialog": _declare(
+        _CONTENT,
+        none="id position kind mediatype codec sample_rate channels channel_roles stored_object",
+        contact="conversation started_at duration_seconds content_hash",
+        content="sealed_name",
+    ),
+    "recordings.Rendition": _declare(
+        _CONTENT,
+        none="id kind mediatype stored_object",
+        contact="dialog",
+        content="sealed_body",
+    ),
+    "recordings.DataSubject": _declare(
+        f"outlives the conversations; {_NOT_YET}",
+        none="controller",
+        customer_reference="id identifier_hash",
+    ),
+    "recordings.Party": _declare(
+        _CONTENT,
+        none="id position role",
+        staff_reference="user",
+        customer_reference="data_subject",
+        contact="conversation",
+        content="sealed_details",
+    ),
+    "recordings.Segment": _declare(
+        f"`agent` is emptied with the content; the rest {_RESIDUAL}",
+        none="id team queue",
+        contact="conversation from_at until_at",
+        staff_reference="agent",
+    ),
+    "recordings.QuarantinedItem": _declare(
+        "until somebody decides; deciding is not built yet",
+        none="id source controller received_at decide_before reason size_bytes object_key "
+        "version_id kek_name",
+        contact="content_hash",
+        content="sealed_name",
+        secret="wrapped_key",  # noqa: S106 (a category)
+    ),
+    "recordings.PermittedUse": _declare(
+        f"those of a matter's handlers are deleted with the content; the rest {_RESIDUAL}",
+        none="id purpose authority_kind authority",
+        contact="conversation from_at until_at",
+        staff_reference="only_for",
+    ),
+    "retention.RetentionRule": _declare(_STAYS, none="id controller purpose name"),
+    "retention.RuleVersion": _declare(
+        _EVIDENCE,
+        none="id rule number is_retired in_force_from kinds teams queues trigger keep_months "
+        "keep_days legal_basis article_9_condition created_at",
+        staff_reference="created_by",
+    ),
+    "retention.PurposeLimit": _declare(
+        _STAYS, none="id controller purpose floor_months ceiling_months source"
+    ),
+    "retention.Recomputation": _declare(
+        _STAYS,
+        none="id controller requested_at heartbeat_at finished_at replaced_at reached total_count "
+        "done_count changed_count",
+    ),
+    "retention.Matter": _declare(
+        _EVIDENCE,
+        none="id controller opened_at closed_at",
+        text="code name reason",
+        staff_reference="opened_by",
+    ),
+    "retention.MatterHandler": _declare(
+        _STAFF_ROW, none="id matter named_at", staff_reference="user"
+    ),
+    "retention.Hold": _declare(
+        _EVIDENCE,
+        none="id matter placed_at lifted_at",
+        contact="conversation",
+        staff_reference="placed_by lifted_by",
+    ),
+    "retention.PurgeRun": _declare(
+        _STAYS,
+        none="id state actor started_at heartbeat_at finished_at due_count held_count "
+        "request_count observed_count",
+    ),
+    "retention.Destruction": _declare(
+        f"the certificate's line; {_EVIDENCE}",
+        none="id run controller rule_versions objects_destroyed method withdrawn_at "
+        "key_destroyed_at ledger_key deleted_at confirmed_at concluded_at recalled_at lease_token "
+        "leased_until attempts next_try_at problem needs_person_at",
+        contact="conversation kind ended_at destroy_after",
+    ),
+    "account.EmailAddress": _declare(
+        _STAFF_ROW, none="id verified primary", staff_reference="user", staff="email"
+    ),
+    "account.EmailConfirmation": _declare(
+        "not used: no mail is sent",
+        none="id created sent",
+        staff_reference="email_address",
+        secret="key",  # noqa: S106 (a category)
+    ),
+    "usersessions.UserSession": _declare(
+        "deleted with the session it belongs to, when the list is next looked at",
+        none="id",
+        staff_reference="user",
+        staff="created_at ip last_seen_at user_agent data",
+        secret="session_key",  # noqa: S106 (a category)
+    ),
+    "sessions.Session": _declare(
+        "eight hours at most; nothing runs `clearsessions` yet, which deletes what has expired",
+        none="expire_date",
+        staff_reference="session_data",
+        secret="session_key",  # noqa: S106 (a category)
+    ),
+    "admin.LogEntry": _declare(
+        "stays empty: the administrator's site changes nothing",
+        none="id action_time content_type object_id action_flag",
+        staff_reference="user",
+        text="object_repr change_message",
+    ),
+    "auth.Group": _declare("not used", none="id name permissions"),
+    "auth.Permission": _declare(_STAYS, none="id name content_type codename"),
+    "contenttypes.ContentType": _declare(_STAYS, none="id app_label model"),
+    "guardian.UserObjectPermission": _declare(
+        "not used: `accounts.TeamPermission` takes its place",
+        none="id permission content_type object_pk",
+        staff_reference="user",
+    ),
+    "guardian.GroupObjectPermission": _declare(
+        "not used", none="id permission content_type object_pk group"
+    ),
+}
