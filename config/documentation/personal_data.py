@@ -60,5 +60,5 @@ def _model(model: type[Model]) -> str:
 
 def _lines(model: type[Model], ends: str, rows: list[tuple[str, str]]) -> Iterator[str]:
     yield f"\n### {model._meta.label}\n\n"
-    yield f"Ends: {ends}.\n\n"
+    yield f"{ends[0].upper()}{ends[1:]}.\n\n"
     yield table(["category", "fields"], rows)

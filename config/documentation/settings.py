@@ -112,7 +112,7 @@ def page() -> str:
                 "[Deploy](../how-to/deploy.md) says which process gets which."
             ),
         )
-        + " "
+        + "\n"
         + table(["variable", "type", "default", "who", "meaning"], rows)
         + "\n## Fixed\n\n"
         + table(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import redis
 from django.conf import settings
@@ -109,8 +110,12 @@ def found_in(where: str, texts: Iterable[str]) -> list[str]:
     """Name what was planted and lies in one of the texts, in whatever way it is written there."""
     found = []
     for text in texts:
-        plain = text.encode().decode("unicode_escape", errors="ignore") + text
-        found += [f"{name} in {where}" for name, value in PLANTED.items() if value in plain]
+        found += [
+            f"{name} in {where}"
+            for name, value in PLANTED.items()
+            # As it is, and as JSON and addresses write it.
+            if value in text or json.dumps(value)[1:-1] in text or quote(value) in text
+        ]
     return found
 
 
