@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
 
 from accounts import operations
 from audit import clock
@@ -30,11 +31,29 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if user.is_authenticated:
             operations.record_sign_out(user=user, now=clock.now())
 
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Refuse who has tried too often, whatever the password, and log it."""
+        try:
+            super().pre_authenticate(request, **credentials)
+        except ValidationError:
+            self._refused(request, tried=credentials.get("email"), reason="too_many_tries")
+            raise
+
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Log that somebody was refused; the address she tried is erasable detail."""
         super().authentication_failed(request, **credentials)
+        self._refused(request, tried=credentials.get("email"), reason="wrong_credentials")
+
+    def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
+        """Refuse whose account is closed, though the password is right, and log it."""
+        self._refused(request, tried=user.email, reason="inactive")
+        response: HttpResponse = super().respond_user_inactive(request, user)
+        return response
+
+    def _refused(self, request: HttpRequest, *, tried: object, reason: str) -> None:
         operations.record_refused_sign_in(
-            tried=str(credentials.get("email") or ""),
+            tried=str(tried or ""),
             address=self.get_client_ip(request) or "",
+            reason=reason,
             now=clock.now(),
         )

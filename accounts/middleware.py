@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from audit import clock
 
+BEGAN = "began"
 LAST_SEEN = "last_seen"
 TOUCH_SECONDS = 60
 
@@ -32,27 +33,32 @@ class LoginRequiredMiddleware(DjangoLoginRequiredMiddleware):
     """
     Sends whoever is not signed in to the sign-in page; media answer 401 instead.
 
-    A session that has been idle for SESSION_IDLE_SECONDS is ended.
+    A session that has been idle for SESSION_IDLE_SECONDS, or began SESSION_COOKIE_AGE seconds ago,
+    is ended.
     """
 
     def process_view(
         self, request: HttpRequest, view_func: Callable[..., HttpResponseBase], *args: object
     ) -> HttpResponseBase | None:
         """Ask for sign-in unless the view says that it needs none."""
-        if request.user.is_authenticated and self._has_idled(request):
+        if request.user.is_authenticated and self._is_over(request):
             logout(request)
         if not request.user.is_authenticated and getattr(view_func, "answers_401", False):
             return HttpResponse(status=401)
         return super().process_view(request, view_func, *args)  # type: ignore[arg-type]
 
     @staticmethod
-    def _has_idled(request: HttpRequest) -> bool:
+    def _is_over(request: HttpRequest) -> bool:
         now = request.arrived_at.timestamp()  # type: ignore[attr-defined]
-        last_seen = request.session.get(LAST_SEEN, now)
+        session = request.session
+        began, last_seen = session.get(BEGAN, now), session.get(LAST_SEEN, now)
+        # Django counts SESSION_COOKIE_AGE from the last change, which for us never stops.
+        if now - began > settings.SESSION_COOKIE_AGE:
+            return True
         if now - last_seen > settings.SESSION_IDLE_SECONDS:
             return True
-        if LAST_SEEN not in request.session or now - last_seen > TOUCH_SECONDS:
-            request.session[LAST_SEEN] = now
+        if LAST_SEEN not in session or now - last_seen > TOUCH_SECONDS:
+            session[BEGAN], session[LAST_SEEN] = began, now
         return False
 
 

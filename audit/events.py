@@ -65,6 +65,7 @@ class EventType(StrEnum):
     LEDGER_WRITTEN = "ledger.written"
     CONVERSATION_DESTROYED = "conversation.destroyed"
     DESTRUCTION_FAILED = "destruction.failed"
+    DESTRUCTION_RETRIED = "destruction.retried"
     PURGE_RUN_STARTED = "purge_run.started"
     PURGE_RUN_FINISHED = "purge_run.finished"
     PURGE_RUN_BRAKED = "purge_run.braked"

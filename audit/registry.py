@@ -227,6 +227,11 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.DESTRUCTION_FAILED: _rule(
         _("A destruction failed"), _PURGE_FACTS + " error count", ERROR, needs="conversation"
     ),
+    T.DESTRUCTION_RETRIED: _rule(
+        _("A person let a destruction be tried again"),
+        _PURGE_FACTS + " count",
+        needs="conversation",
+    ),
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),

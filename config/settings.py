@@ -59,6 +59,7 @@ MIDDLEWARE = [
     "accounts.middleware.LoginRequiredMiddleware",
     "accounts.middleware.PrivateResponseMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "config.middleware.StoppedMiddleware",
 ]
 
 ROOT_URLCONF = "config.urls"

@@ -33,7 +33,7 @@ def record_sign_out(*, user: User, now: datetime) -> None:
     )
 
 
-def record_refused_sign_in(*, tried: str, address: str, now: datetime) -> None:
+def record_refused_sign_in(*, tried: str, address: str, reason: str, now: datetime) -> None:
     """Write that somebody was refused; what she typed and whence lies in the erasable detail."""
     append_alone(
         event_type=EventType.SESSION_REFUSED,
@@ -41,6 +41,7 @@ def record_refused_sign_in(*, tried: str, address: str, now: datetime) -> None:
         now=now,
         log=None,
         outcome=Outcome.DENY,
+        facts={"reason": reason},
         detail={"tried": tried[:200], "address": address[:64]},
     )
 

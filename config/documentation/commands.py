@@ -37,8 +37,8 @@ def page() -> str:
         made_from="the commands themselves",
         intro=(
             "Run as `python manage.py COMMAND`. Beside the demo's servers, in `.data`, each "
-            "command finds the environment of the role it needs by itself; elsewhere `DATABASE_URL` "
-            "and the rest come from the environment."
+            "command finds the environment of the role it needs by itself; elsewhere "
+            "`DATABASE_URL` and the rest come from the environment."
         ),
     )
     ours = names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NoReturn
@@ -13,7 +14,7 @@ from django.db.models.functions import Cast, Concat
 
 from accounts.models import Purpose, User
 from accounts.queries import actor_for
-from audit.events import EventType, FactValue, NewEvent, Target
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
 from audit.operations import AuditUnavailable, accountable, append_alone, append_many
 from recordings.models import Conversation, Party, PermittedUse
 
@@ -148,3 +149,20 @@ def refuse(
     except AuditUnavailable as unlogged:
         raise AccessRefused from unlogged
     raise AccessRefused
+
+
+def raise_incident(*, target: Target, step: str, now: datetime) -> None:
+    """
+    Log that content was found altered, cut or moved when it was to be given out.
+
+    It was refused already; when it cannot be logged, the log lines of the process say so.
+    """
+    with suppress(AuditUnavailable):
+        append_alone(
+            event_type=EventType.INCIDENT_RAISED,
+            actor=Actor.system("playback"),
+            now=now,
+            log=None,
+            target=target,
+            facts={"kind": "content_altered", "step": step},
+        )

@@ -14,10 +14,14 @@ from django.urls import reverse
 from accounts.http import SignedInRequest
 from accounts.operations import refuse_page
 from accounts.queries import has_undertaken, purposes_for
+from audit.events import Target
 from audit.operations import AuditUnavailable
-from recordings.keyring import KeyMissing, KeyringUnavailable
+from recordings.encryption import ContentAltered
+from recordings.keyring import KeyDoesNotFit, KeyMissing, KeyringUnavailable
 from recordings.objectstore import ObjectMissing, StoreRefused, StoreUnavailable
-from recordings.operations.access import AccessRefused, Looker
+from recordings.operations.access import AccessRefused, Looker, raise_incident
+
+UNREACHABLE = (StoreUnavailable, StoreRefused, ObjectMissing, KeyringUnavailable, KeyMissing)
 
 P = ParamSpec("P")
 Page = Callable[Concatenate[SignedInRequest, Looker, P], HttpResponse]
@@ -62,7 +66,15 @@ def content_page(view: Page[P]) -> Callable[Concatenate[SignedInRequest, P], Htt
             raise Http404 from refused
         except AuditUnavailable as stopped:
             return render(request, "recordings/stopped.html", {"reason": stopped}, status=503)
-        except (StoreUnavailable, StoreRefused, ObjectMissing, KeyringUnavailable, KeyMissing):
+        except UNREACHABLE:
+            return render(request, "recordings/stopped.html", status=503)
+        except (ContentAltered, KeyDoesNotFit):
+            conversation = kwargs.get("conversation_id")
+            raise_incident(
+                target=Target("conversation", str(conversation)),
+                step="page",
+                now=request.arrived_at,
+            )
             return render(request, "recordings/stopped.html", status=503)
 
     return guarded

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import NoReturn
 from uuid import UUID
 
 import structlog
 from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
+from accounts.operations import refuse_page
 from accounts.queries import has_undertaken
-from audit.events import Actor, EventType, Target
-from audit.operations import AuditUnavailable, append_alone
+from audit.events import Target
+from audit.operations import AuditUnavailable
 from recordings.encryption import ContentAltered, RangeDecrypter
 from recordings.keyring import FileKeyring, KeyDoesNotFit, KeyMissing, KeyringUnavailable
 from recordings.media.peaks import peaks_by_channel
 from recordings.objectstore import ObjectMissing, ObjectStore, StoreRefused, StoreUnavailable
-from recordings.operations.access import AccessRefused
+from recordings.operations.access import AccessRefused, raise_incident
 from recordings.operations.playback import OpenedRange, open_range, open_waveform
 from recordings.ranges import RangeNotSatisfiable
 from recordings.views.looking import looker_of
@@ -31,7 +35,6 @@ UNAVAILABLE = (
     ObjectMissing,
     KeyringUnavailable,
     KeyMissing,
-    KeyDoesNotFit,
 )
 
 
@@ -46,7 +49,7 @@ async def sound(request: SignedInRequest, dialog_id: UUID) -> HttpResponseBase:
         return HttpResponse(status=405, headers={"Allow": "GET"})
     try:
         opened = await sync_to_async(_open)(request, dialog_id)
-        pieces = _decrypted(opened, dialog_id)
+        pieces = _decrypted(opened, dialog_id, request)
         first = await anext(pieces)
     except AccessRefused:
         return HttpResponse(status=404)
@@ -55,8 +58,10 @@ async def sound(request: SignedInRequest, dialog_id: UUID) -> HttpResponseBase:
     except UNAVAILABLE as stopped:
         log.warning("sound_unavailable", dialog=str(dialog_id), reason=type(stopped).__name__)
         return HttpResponse(str(stopped), status=503, content_type="text/plain; charset=utf-8")
-    except ContentAltered:
+    except KeyDoesNotFit:
         await sync_to_async(_raise_incident)(request, dialog_id)
+        return HttpResponse(status=503)
+    except ContentAltered:
         return HttpResponse(status=503)
     return StreamingHttpResponse(
         _chained(first, pieces),
@@ -80,7 +85,7 @@ def _open(request: SignedInRequest, dialog_id: UUID) -> OpenedRange:
         looker = looker_of(request)
         play_id = _play_id(request)
         if looker is None or play_id is None:
-            raise AccessRefused
+            _refuse(request, "recordings:sound")
         return open_range(
             looker=looker,
             dialog_id=dialog_id,
@@ -93,6 +98,12 @@ def _open(request: SignedInRequest, dialog_id: UUID) -> OpenedRange:
         connections.close_all()
 
 
+def _refuse(request: SignedInRequest, page: str) -> NoReturn:
+    """Log that no purpose, undertaking or listening stands behind the request, and refuse it."""
+    refuse_page(user=request.user, page=page, log=None, now=request.arrived_at)
+    raise AccessRefused
+
+
 def _play_id(request: SignedInRequest) -> UUID | None:
     try:
         return UUID(request.GET.get("play", ""))
@@ -100,7 +111,9 @@ def _play_id(request: SignedInRequest) -> UUID | None:
         return None
 
 
-async def _decrypted(opened: OpenedRange, dialog_id: UUID) -> AsyncIterator[bytes]:
+async def _decrypted(
+    opened: OpenedRange, dialog_id: UUID, request: SignedInRequest
+) -> AsyncGenerator[bytes]:
     """The plain bytes of the range; none of a segment before its tag is checked."""
     decrypter = RangeDecrypter(reader=opened.reader, span=opened.span)
     stored = await ObjectStore.for_content().open_range(
@@ -113,34 +126,38 @@ async def _decrypted(opened: OpenedRange, dialog_id: UUID) -> AsyncIterator[byte
         decrypter.finalize()
     except (ContentAltered, StoreUnavailable) as broken:
         log.error("sound_broke_off", dialog=str(dialog_id), reason=type(broken).__name__)
+        if isinstance(broken, ContentAltered):
+            await sync_to_async(_raise_incident)(request, dialog_id)
         raise
     finally:
         stored.close()
 
 
-async def _chained(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+    # Whoever goes away in the middle lets go of the store's connection at once.
+    async with aclosing(rest):
+        yield first
+        async for piece in rest:
+            yield piece
 
 
 def _raise_incident(request: SignedInRequest, dialog_id: UUID) -> None:
-    append_alone(
-        event_type=EventType.INCIDENT_RAISED,
-        actor=Actor.system("playback"),
-        now=request.arrived_at,
-        log=None,
-        target=Target("dialog", str(dialog_id)),
-        facts={"kind": "content_altered", "step": "playback"},
-    )
+    """Say so in the log, and keep no database connection for the rest of a slow answer."""
+    try:
+        raise_incident(
+            target=Target("dialog", str(dialog_id)), step="playback", now=request.arrived_at
+        )
+    finally:
+        connections.close_all()
 
 
+@require_safe
 def waveform(request: SignedInRequest, dialog_id: UUID) -> HttpResponse:
     """Answer the peaks of a recording as JSON: `duration`, `channels` of -1..1, `roles`."""
     looker = looker_of(request)
-    if looker is None or not has_undertaken(user=request.user, at=request.arrived_at):
-        return HttpResponse(status=404)
     try:
+        if looker is None or not has_undertaken(user=request.user, at=request.arrived_at):
+            _refuse(request, "recordings:waveform")
         dialog, peaks = open_waveform(
             looker=looker, dialog_id=dialog_id, keyring=FileKeyring.from_settings()
         )
@@ -148,7 +165,7 @@ def waveform(request: SignedInRequest, dialog_id: UUID) -> HttpResponse:
         return HttpResponse(status=404)
     except UNAVAILABLE as stopped:
         return HttpResponse(str(stopped), status=503, content_type="text/plain; charset=utf-8")
-    except ContentAltered:
+    except (ContentAltered, KeyDoesNotFit):
         _raise_incident(request, dialog_id)
         return HttpResponse(status=503)
     return JsonResponse(

@@ -13,9 +13,12 @@ import pytest
 
 from accounts.roles import Role
 from audit import clock
+from audit.events import Actor
+from audit.models import Event
 from recordings.models import Conversation
-from retention.models import Matter
+from retention.models import Destruction, Matter, PurgeRun
 from retention.operations import holds, mirror
+from retention.operations.purge import steps
 from tests.harness.roles import Role as Process
 from tests.harness.roles import Stage
 from tests.harness.session import ROOT
@@ -56,6 +59,16 @@ def desk(stage: Stage) -> Desk:
     return Desk(stage)
 
 
+def _set_aside(desk: Desk, conversation: Conversation) -> None:
+    """Withdraw it and give it up, as after tries that failed."""
+    now = clock.now()
+    run = PurgeRun(actor="system:purge", started_at=now, heartbeat_at=now)
+    steps.withdraw(
+        run=run, conversation_ids=[conversation.pk], token=1, actor=Actor.system("purge"), now=now
+    )
+    Destruction.objects.update(needs_person_at=now, attempts=3, leased_until=None)
+
+
 class TestPurgeCommand:
     def test_destroys_and_says_how_many(self, desk):
         desk.capture(2)
@@ -83,6 +96,26 @@ class TestPurgeCommand:
         assert done.returncode == 2
         assert "no access" in done.stderr
         assert "Traceback" not in done.stderr
+
+    def test_tries_again_what_was_set_aside_for_a_person(self, desk):
+        (stuck,) = desk.capture(1)
+        _set_aside(desk, stuck)
+
+        before = desk.answer("purge", "purge")
+        code, said = desk.answer("purge", "purge", "--try-again", str(stuck.pk))
+
+        assert before[1]["destroyed"] == 0
+        assert (code, said["destroyed"]) == (0, 1)
+        assert Event.objects.filter(event_type="destruction.retried").count() == 1
+
+    def test_trying_again_what_was_not_set_aside_is_wrong_use(self, desk):
+        (kept,) = desk.capture(1)
+
+        done = desk.run("purge", "purge", "--try-again", str(kept.pk))
+
+        assert done.returncode == 2
+        assert "Not set aside" in done.stderr
+        assert Conversation.objects.get().state == "kept"
 
     def test_help_shows_an_example(self, desk):
         done = desk.run("purge", "purge", "--help")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 from tqdm import tqdm
 
 from accounts.models import Source
@@ -73,16 +75,22 @@ class Command(BaseCommand):
                     tally[outcome.captured.outcome] += 1
                     if outcome.left_out and not options["json"]:
                         left = ", ".join(outcome.left_out)
-                        bar.write(f"{outcome.name}: captured without its {left}", self.stderr, "")
+                        self._say(f"{outcome.name}: captured without its {left}")
                     continue
                 tally["quarantined"] += 1
                 reasons.append({"name": outcome.name, "reason": outcome.reason or ""})
                 if not options["json"]:
-                    bar.write(f"{outcome.name}: {outcome.reason}", file=self.stderr, end="")
+                    self._say(f"{outcome.name}: {outcome.reason}")
         except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as stopped:
             raise CommandError(
                 f"{stopped} What is captured stays; run the command again.", returncode=2
             ) from stopped
+        except DatabaseError as refused:
+            raise CommandError(
+                f"The database refuses or does not answer ({type(refused).__name__}). "
+                "What is captured stays; run the command again.",
+                returncode=2,
+            ) from refused
         if options["json"]:
             self.stdout.write(json.dumps({**tally, "reasons": reasons}, ensure_ascii=False))
         else:
@@ -92,3 +100,8 @@ class Command(BaseCommand):
             )
         if tally["quarantined"]:
             raise SystemExit(1)
+
+    def _say(self, line: str) -> None:
+        """Write a line beside the progress bar, not into it."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            self.stderr.write(line)

@@ -6,14 +6,16 @@ import json
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from dataclasses import asdict
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, no_translations
 from tqdm import tqdm
 
 from audit import clock
+from audit.events import Actor
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused
-from retention.operations.purge import selection
+from retention.operations.purge import leases, selection
 from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import PurgeStopped, Tally, purge
 
@@ -21,6 +23,7 @@ EXAMPLE = """
 Example:
   manage.py purge --dry-run
   manage.py purge --json
+  manage.py purge --try-again 019ad3f0-5c7e-7c31-9d0e-3f6f6c1b2a11
 
 Destroys what is due, beginning with what earlier runs left unfinished. Ended at any point, the
 next run finishes. --dry-run says what would go and which holds win, and changes nothing.
@@ -45,6 +48,14 @@ class Command(BaseCommand):
         """Name what the command takes."""
         parser.add_argument("--dry-run", action="store_true", help="change nothing")
         parser.add_argument("--json", action="store_true", help="one JSON object")
+        parser.add_argument(
+            "--try-again",
+            nargs="+",
+            type=UUID,
+            default=[],
+            metavar="CONVERSATION",
+            help="first let these, which were set aside for a person, be tried again",
+        )
 
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,6 +63,7 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._say_what_would_go(as_json=options["json"])
             return
+        self._let_be_tried_again(options["try_again"])
         try:
             content, anchor = ObjectStore.for_purge(), ObjectStore.for_anchor()
         except StoreRefused as refused:
@@ -70,6 +82,14 @@ class Command(BaseCommand):
         self._say_what_was_done(tally, as_json=options["json"])
         if tally.is_braked or tally.postponed or tally.need_person:
             raise SystemExit(1)
+
+    def _let_be_tried_again(self, conversation_ids: list[UUID]) -> None:
+        released = leases.try_again(
+            conversation_ids=conversation_ids, actor=Actor.system("operator"), now=clock.now()
+        )
+        unknown = [str(pk) for pk in conversation_ids if pk not in released]
+        if unknown:
+            raise CommandError(f"Not set aside for a person: {', '.join(unknown)}.", returncode=2)
 
     def _say_what_was_done(self, tally: Tally, *, as_json: bool) -> None:
         if as_json:

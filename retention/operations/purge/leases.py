@@ -182,6 +182,37 @@ def give_up_on_killers(*, actor: Actor, now: datetime) -> int:
     return len(rows)
 
 
+@transaction.atomic
+def try_again(*, conversation_ids: Sequence[UUID], actor: Actor, now: datetime) -> list[UUID]:
+    """
+    Let destructions that were set aside for a person be tried by the next run.
+
+    Returns those that were set aside; others are left as they are.
+    """
+    rows = list(
+        Destruction.objects.open()
+        .filter(conversation__in=conversation_ids, needs_person_at__isnull=False)
+        .select_for_update()
+    )
+    Destruction.objects.filter(pk__in=[row.pk for row in rows]).update(
+        needs_person_at=None, attempts=0, next_try_at=None
+    )
+    append_many(
+        events=[
+            NewEvent(
+                event_type=EventType.DESTRUCTION_RETRIED,
+                actor=actor,
+                now=now,
+                log=row.controller_id,
+                target=Target("conversation", str(row.conversation_id)),
+                facts={"run": row.run_id, "count": row.attempts},
+            )
+            for row in rows
+        ]
+    )
+    return [row.conversation_id for row in rows]
+
+
 def failure(row: Destruction, *, actor: Actor, now: datetime, error: str) -> NewEvent:
     """The event that a try at a destruction failed."""
     return NewEvent(

@@ -1,0 +1,3 @@
+"""stub"""
+def measure(centre, scale):
+    return iter(())

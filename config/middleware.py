@@ -1,0 +1,26 @@
+"""Stops what cannot be logged, wherever it was to happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from audit.operations import AuditUnavailable
+
+
+class StoppedMiddleware:
+    """Answers 503 with the reason when a deed was refused because it cannot be logged (law 2)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Translate AuditUnavailable; everything else stays what it is."""
+        if not isinstance(exception, AuditUnavailable):
+            return None
+        return render(request, "recordings/stopped.html", {"reason": exception}, status=503)
