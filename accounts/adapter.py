@@ -39,6 +39,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             self._refused(request, tried=credentials.get("email"), reason="too_many_tries")
             raise
 
+    def set_password(self, user: Any, password: str) -> None:
+        """Change a password, and say so in the log."""
+        operations.record_password_change(user=user, now=clock.now())
+        super().set_password(user, password)
+
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Log that somebody was refused; the address she tried is erasable detail."""
         super().authentication_failed(request, **credentials)

@@ -74,11 +74,20 @@ def controllers_for(*, user: User, permission: str, at: datetime) -> list[Contro
 
 
 def purposes_for(*, user: User, at: datetime) -> list[Purpose]:
-    """Find the purposes that the person's roles serve at all, coaching first."""
+    """
+    Find the purposes that the person's roles serve at all, coaching first.
+
+    Kept on the user object as the roles are: page, menu and view all ask.
+    """
+    known: tuple[datetime, list[Purpose]] | None = getattr(user, "_served_purposes", None)
+    if known is not None and known[0] == at:
+        return known[1]
     held = roles_of(user=user, at=at)
     codes = [code for code, roles in ROLES_BY_PURPOSE.items() if held.hold_anywhere(roles=roles)]
     found = {purpose.code: purpose for purpose in Purpose.objects.filter(code__in=codes)}
-    return [found[code] for code in codes if code in found]
+    served = [found[code] for code in codes if code in found]
+    user._served_purposes = (at, served)  # type: ignore[attr-defined]
+    return served
 
 
 def current_text(*, at: datetime) -> UndertakingText | None:

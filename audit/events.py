@@ -76,6 +76,7 @@ class EventType(StrEnum):
     SESSION_SIGNED_IN = "session.signed_in"
     SESSION_REFUSED = "session.refused"
     SESSION_SIGNED_OUT = "session.signed_out"
+    PASSWORD_CHANGED = "password.changed"  # noqa: S105 (the name of what happened)
     TEAM_PERMISSION_GRANTED = "team_permission.granted"
     TEAM_PERMISSION_REVOKED = "team_permission.revoked"
     ROLE_ASSIGNED = "role.assigned"

@@ -250,6 +250,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.SESSION_SIGNED_IN: _rule(_("Signed in"), "method methods"),
     T.SESSION_REFUSED: _rule(_("Sign-in was refused"), "method reason count", DENY),
     T.SESSION_SIGNED_OUT: _rule(_("Signed out"), "reason"),
+    T.PASSWORD_CHANGED: _rule(_("A password was changed"), "method"),
     T.TEAM_PERMISSION_GRANTED: _rule(
         _("A permission on a team was granted"), "user team permission from until"
     ),

@@ -17,6 +17,8 @@ from retention.operations.rules import Draft, create_rule
 
 ACTOR = Actor.system("bench")
 TEAMS = 40
+# Spread over the forty; neither the first nor the last made.
+FIVE_TEAMS = (3, 11, 19, 27, 35)
 YEAR = timedelta(days=365)
 KEEP_MONTHS = 13
 
@@ -37,6 +39,11 @@ class Centre:
     reader_of_five: User
     reader_of_all: User
     reader_of_old: User
+
+    @property
+    def five_teams(self) -> list[Team]:
+        """The teams of the reader of five."""
+        return [self.teams[place] for place in FIVE_TEAMS]
 
 
 def make_centre(stage: Stage) -> Centre:
@@ -60,8 +67,7 @@ def make_centre(stage: Stage) -> Centre:
         version=1, text_fi=text, text_sv=text, text_en=text, in_force_from=now - YEAR
     )
     readers = {
-        # Spread over the forty as over sites; neither the first nor the last made.
-        "five": [teams[place] for place in (3, 11, 19, 27, 35)],
+        "five": [teams[place] for place in FIVE_TEAMS],
         "all": teams,
         "old": teams[-1:],
     }
@@ -103,9 +109,7 @@ def _officer(controller: Controller) -> User:
     return user
 
 
-def _reader(
-    name: str, *, hears: Iterable[Team], controller: Controller, coaching: Purpose
-) -> User:
+def _reader(name: str, *, hears: Iterable[Team], controller: Controller, coaching: Purpose) -> User:
     user = User.objects.create_user(
         f"{name}@example.com", full_name=f"Reader of {name}", employer=controller, language="en"
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from typing import Any
 
+from django.db import connection, transaction
+
+from audit import clock
 from bench.centre import Centre
 
 OLD_CONVERSATIONS = 200
@@ -77,9 +80,7 @@ $$
 
 def make_conversations(centre: Centre, count: int) -> None:
     """Write so many conversations with parties, segments and uses, and have them analyzed."""
-    from audit import clock
-
-    values = {
+    values: dict[str, Any] = {
         "now": clock.now(),
         "count": count,
         "old": OLD_CONVERSATIONS,
@@ -89,8 +90,6 @@ def make_conversations(centre: Centre, count: int) -> None:
         "source": centre.source.pk,
         "purpose": centre.coaching.pk,
     }
-    from django.db import transaction
-
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(HASH_SHARE)
         for statement in CONVERSATIONS.replace("hash_share(", "pg_temp.hash_share(").split(";\n"):

@@ -97,7 +97,9 @@ def opened(data: Path) -> Iterator[Stage]:
         keys.mkdir(mode=0o700)
         stage = Stage(servers, keys)
         _make_database(stage)
-        os.environ.update(stage.environment("owner") | {"DJANGO_SETTINGS_MODULE": "config.settings"})
+        os.environ.update(
+            stage.environment("owner") | {"DJANGO_SETTINGS_MODULE": "config.settings"}
+        )
         os.environ["LOG_LEVEL"] = "ERROR"
 
         import django

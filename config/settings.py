@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 from environs import Env
 
@@ -15,6 +17,8 @@ SECRET_KEY = env.str("SECRET_KEY")
 DEBUG = False
 DEMO = env.bool("DEMO", default=False)
 BASE_URL = env.str("BASE_URL", default="http://localhost:8000")
+if DEMO and urlsplit(BASE_URL).hostname not in ("localhost", "127.0.0.1"):
+    raise ImproperlyConfigured("DEMO drops what protects cookies: it is for this machine only.")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost"])
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
 
@@ -130,7 +134,12 @@ CAPTURE_WORK_DIR = env.path(
 
 REDIS_URL = env.str("REDIS_URL", default=None)
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        # Django's own would unpickle what any holder of the broker's password has put there.
+        "OPTIONS": {"serializer": "config.cache.JsonSerializer"},
+    }
 }
 
 CELERY_BROKER_URL = REDIS_URL

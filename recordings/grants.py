@@ -15,12 +15,14 @@ _READ = [
 # lack the columns that say that a key is destroyed.
 _HOLD = [
     (
-        "UPDATE (state, withdrawn_at, hold_count, destroy_after, kek_name, wrapped_key)",
+        "UPDATE (state, withdrawn_at, hold_count, kek_name, wrapped_key)",
         "TABLE recordings_conversation",
     ),
     ("INSERT, UPDATE, DELETE", "TABLE recordings_permitteduse"),
 ]
 _CAPTURE = [
+    # Only who covers conversations says when they end.
+    ("UPDATE (destroy_after)", "TABLE recordings_conversation"),
     ("INSERT", "TABLE recordings_conversation"),
     ("INSERT", "TABLE recordings_datasubject"),
     ("INSERT", "TABLE recordings_dialog"),

@@ -17,7 +17,11 @@ ROLE_BACKEND = "accounts.backends.RoleBackend"
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users by e-mail address."""
+    """Makes users by e-mail address, and finds them with the company that employs them."""
+
+    def get_queryset(self) -> models.QuerySet[User]:
+        """Join the employer, whom the menu of every page names."""
+        return super().get_queryset().select_related("employer")
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> User:
         """Make a user; without a password she cannot sign in."""

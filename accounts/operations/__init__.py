@@ -3,6 +3,7 @@
 from accounts.operations.preferences import set_preferences
 from accounts.operations.roles import assign_role, grant_team, revoke_team
 from accounts.operations.sessions import (
+    record_password_change,
     record_refused_sign_in,
     record_sign_in,
     record_sign_out,
@@ -15,6 +16,7 @@ __all__ = [
     "accept_undertaking",
     "assign_role",
     "grant_team",
+    "record_password_change",
     "record_refused_sign_in",
     "record_sign_in",
     "record_sign_out",

@@ -33,6 +33,17 @@ def record_sign_out(*, user: User, now: datetime) -> None:
     )
 
 
+def record_password_change(*, user: User, now: datetime) -> None:
+    """Write that she changes her password. Raises AuditUnavailable, and then she does not."""
+    append_alone(
+        event_type=EventType.PASSWORD_CHANGED,
+        actor=actor_for(user=user, at=now),
+        now=now,
+        log=None,
+        target=Target("user", str(user.reference)),
+    )
+
+
 def record_refused_sign_in(*, tried: str, address: str, reason: str, now: datetime) -> None:
     """Write that somebody was refused; what she typed and whence lies in the erasable detail."""
     append_alone(

@@ -57,6 +57,13 @@ BEGIN
         RAISE EXCEPTION 'What a conversation is known by does not change.'
             USING ERRCODE = 'restrict_violation';
     END IF;
+    -- A key is wrapped anew under another name, or destroyed by a purge: anything else loses content.
+    IF NEW.wrapped_key IS DISTINCT FROM OLD.wrapped_key AND NEW.wrapped_key IS NOT NULL
+       AND (NEW.kek_name = OLD.kek_name
+            OR octet_length(NEW.wrapped_key) IS DISTINCT FROM octet_length(OLD.wrapped_key)) THEN
+        RAISE EXCEPTION 'A content key is wrapped anew under another key, and not replaced.'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
     RETURN NEW;
 END $$;
 CREATE TRIGGER conversation_guard_states BEFORE UPDATE ON recordings_conversation
@@ -101,6 +108,35 @@ DROP FUNCTION {table}_guard();
 """
 
 
+# What rules permit is written by the worker that covers conversations. The web writes what a matter
+# permits, and nothing else: whoever took it over could otherwise open or end everything by SQL. The
+# purge takes away the uses of what it has withdrawn.
+GUARD_USES = f"""
+CREATE FUNCTION recordings_permitteduse_guard() RETURNS trigger {_DEFINER} AS $$
+DECLARE
+    changed public.recordings_permitteduse;
+BEGIN
+    IF TG_OP = 'INSERT' THEN changed := NEW; ELSE changed := OLD; END IF;
+    IF session_user = 'tallenne_web' AND (changed.authority_kind <> 'matter'
+            OR (TG_OP = 'UPDATE' AND NEW.authority_kind <> 'matter')) THEN
+        RAISE EXCEPTION 'What rules permit is written by the worker only.'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF session_user = 'tallenne_purge' AND EXISTS (
+            SELECT FROM public.recordings_conversation
+            WHERE id = changed.conversation_id AND state = 'kept') THEN
+        RAISE EXCEPTION 'The conversation is kept.' USING ERRCODE = 'restrict_violation';
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+        RETURN OLD;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER permitteduse_guard BEFORE INSERT OR UPDATE OR DELETE ON recordings_permitteduse
+    FOR EACH ROW EXECUTE FUNCTION recordings_permitteduse_guard();
+"""
+
+
 class Migration(migrations.Migration):
     dependencies = [("recordings", "0001_initial")]
 
@@ -118,6 +154,13 @@ class Migration(migrations.Migration):
             """
             DROP TRIGGER conversation_guard_states ON recordings_conversation;
             DROP FUNCTION recordings_guard_conversation();
+            """,
+        ),
+        migrations.RunSQL(
+            GUARD_USES,
+            """
+            DROP TRIGGER permitteduse_guard ON recordings_permitteduse;
+            DROP FUNCTION recordings_permitteduse_guard();
             """,
         ),
         *(migrations.RunSQL(_guard_parts(table), _unguard(table)) for table in _PARTS),

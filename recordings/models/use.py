@@ -13,7 +13,6 @@ from uuid_utils.compat import uuid7
 from accounts.models import Purpose, User
 from recordings.models.conversation import Conversation
 
-
 # The end of a use that lasts until somebody ends it, such as a matter's.
 NO_END = datetime(9999, 12, 31, tzinfo=UTC)
 

@@ -6,19 +6,23 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from uuid import UUID
 
 from accounts.models import Source
-from recordings.formats.incoming import CannotCapture, IncomingConversation, Refused
+from recordings.formats.incoming import CannotCapture, IncomingConversation, Read, Refused
 from recordings.formats.manifest import read_manifest
 from recordings.formats.sniffing import Format, sniff
 from recordings.formats.vcon import read_vcon
 from recordings.keyring import Keyring
+from recordings.models import QuarantinedItem
 from recordings.objectstore import ObjectStore
-from recordings.operations.capture import Captured, capture
+from recordings.operations.capture import Captured, DestroyedBefore, capture
 from recordings.operations.hashing import CHUNK_BYTES, chunks_of
 from recordings.operations.quarantine import quarantine
 
 Chunks = Callable[[], Iterator[bytes]]
+LINK = "This is a link; what it points at is not captured."
+UNREADABLE = "The file cannot be read."
 UNNAMED = "No manifest among what was given names this file, so it belongs to no conversation."
 
 
@@ -37,13 +41,17 @@ class Outcome:
     """
     One conversation, or one file, that was dealt with.
 
-    `reason` says why it was quarantined; `left_out` names what a captured file holds besides.
+    `reason` says why it was not captured; what could be read waits in quarantine then, as `item`,
+    except what was destroyed before (`is_refused`), of which nothing is stored. `left_out` names
+    what a captured file holds besides.
     """
 
     name: str
     captured: Captured | None
     reason: str | None
     left_out: tuple[str, ...] = ()
+    item: UUID | None = None
+    is_refused: bool = False
 
 
 def files_at(paths: Iterable[Path]) -> list[Path]:
@@ -51,10 +59,18 @@ def files_at(paths: Iterable[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            found.update(dict.fromkeys(file for file in sorted(path.rglob("*")) if file.is_file()))
+            inside = sorted(path.rglob("*"))
+            found.update(dict.fromkeys(file for file in inside if _is_ours(file, path)))
         else:
             found[path] = None
     return list(found)
+
+
+def _is_ours(file: Path, folder: Path) -> bool:
+    """Whether it is a file that lies there, or a link in place of one; folders are walked."""
+    if file.is_symlink():
+        return True
+    return file.is_file() and file.resolve().is_relative_to(folder.resolve())
 
 
 def take_in(*, paths: Iterable[Path], tools: Tools) -> Iterator[Outcome]:
@@ -65,11 +81,15 @@ def take_in(*, paths: Iterable[Path], tools: Tools) -> Iterator[Outcome]:
     as does what cannot be read. Raises StoreUnavailable and AuditUnavailable: run again later.
     """
     files = files_at(paths)
-    kinds = {file: _kind(file) for file in files}
+    links = [file for file in files if file.is_symlink()]
+    kinds = {file: _kind(file) for file in files if file not in links}
     named: set[Path] = set()
     for file, kind in kinds.items():
         if kind == "manifest":
             yield from _take_manifest(file, tools=tools, named=named)
+    for link in links:
+        # Whoever may write here could name what lies elsewhere, another company's spool for one.
+        yield Outcome(link.name, None, LINK)
     for file, kind in kinds.items():
         if kind == "vcon":
             yield _take_vcon(file, tools=tools)
@@ -85,17 +105,29 @@ def _kind(file: Path) -> Format:
 
 
 def _take_manifest(path: Path, *, tools: Tools, named: set[Path]) -> Iterator[Outcome]:
-    for read in read_manifest(path):
-        name = f"{path.name}:{read.line}"
-        named.update(file.resolve() for file in read.files)
-        if isinstance(read.outcome, Refused):
-            line = _line_of(path, read.outcome)
-            yield _put_line_aside(name, line, read.files, read.outcome.reason, tools=tools)
-            continue
+    lines = read_manifest(path)
+    while True:
         try:
-            yield Outcome(name, _capture(read.outcome, tools=tools), None)
-        except CannotCapture as refused:
-            yield _put_line_aside(name, _bytes(read.raw), read.files, str(refused), tools=tools)
+            read = next(lines)
+        except StopIteration:
+            return
+        except OSError:
+            yield Outcome(path.name, None, UNREADABLE)
+            return
+        named.update(file.resolve() for file in read.files)
+        yield _take_line(f"{path.name}:{read.line}", path, read, tools=tools)
+
+
+def _take_line(name: str, path: Path, read: Read, *, tools: Tools) -> Outcome:
+    if isinstance(read.outcome, Refused):
+        line = _line_of(path, read.outcome)
+        return _put_line_aside(name, line, read.files, read.outcome.reason, tools=tools)
+    try:
+        return Outcome(name, _capture(read.outcome, tools=tools), None)
+    except DestroyedBefore as refused:
+        return Outcome(name, None, str(refused), is_refused=True)
+    except CannotCapture as refused:
+        return _put_line_aside(name, _bytes(read.raw), read.files, str(refused), tools=tools)
 
 
 def _take_vcon(path: Path, *, tools: Tools) -> Outcome:
@@ -103,8 +135,12 @@ def _take_vcon(path: Path, *, tools: Tools) -> Outcome:
         incoming = read_vcon(path)
         captured = _capture(incoming, tools=tools)
         return Outcome(path.name, captured, None, incoming.left_out)
+    except DestroyedBefore as refused:
+        return Outcome(path.name, None, str(refused), is_refused=True)
     except CannotCapture as refused:
         return _put_aside(path, str(refused), tools=tools)
+    except OSError:
+        return Outcome(path.name, None, UNREADABLE)
 
 
 def _capture(incoming: IncomingConversation, *, tools: Tools) -> Captured:
@@ -138,10 +174,13 @@ def _line_of(path: Path, refused: Refused) -> Chunks:
 def _put_line_aside(
     name: str, line: Chunks, files: tuple[Path, ...], reason: str, *, tools: Tools
 ) -> Outcome:
-    _quarantine(name, line, reason, tools=tools)
+    try:
+        item = _quarantine(name, line, reason, tools=tools)
+    except OSError:
+        return Outcome(name, None, UNREADABLE)
     for file in files:
         _put_aside(file, reason, tools=tools)
-    return Outcome(name, None, reason)
+    return Outcome(name, None, reason, item=item.pk)
 
 
 def _put_aside(path: Path, reason: str, *, tools: Tools) -> Outcome:
@@ -150,15 +189,15 @@ def _put_aside(path: Path, reason: str, *, tools: Tools) -> Outcome:
             yield from chunks_of(stream)
 
     try:
-        _quarantine(path.name, chunks, reason, tools=tools)
+        item = _quarantine(path.name, chunks, reason, tools=tools)
     except OSError:
         # There are no bytes to keep; what remains is to say so.
-        return Outcome(path.name, None, "The file cannot be read.")
-    return Outcome(path.name, None, reason)
+        return Outcome(path.name, None, UNREADABLE)
+    return Outcome(path.name, None, reason, item=item.pk)
 
 
-def _quarantine(name: str, chunks: Chunks, reason: str, *, tools: Tools) -> None:
-    quarantine(
+def _quarantine(name: str, chunks: Chunks, reason: str, *, tools: Tools) -> QuarantinedItem:
+    return quarantine(
         source=tools.source,
         name=name,
         chunks=chunks,

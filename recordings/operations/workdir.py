@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,6 +15,13 @@ from django.conf import settings
 PREFIX = "capture-"
 
 
+class NoRoomToWork(Exception):
+    """There is no room, or no right, to examine recordings."""
+
+    def __init__(self) -> None:
+        super().__init__("There is no room to examine recordings in; see CAPTURE_WORK_DIR.")
+
+
 def _root() -> Path:
     root: Path = settings.CAPTURE_WORK_DIR
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,8 +31,13 @@ def _root() -> Path:
 @contextmanager
 def work_directory() -> Iterator[Path]:
     """Open a directory that only we can read and that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=_root()) as name:
-        yield Path(name)
+    try:
+        with tempfile.TemporaryDirectory(prefix=f"{PREFIX}{os.getpid()}-", dir=_root()) as name:
+            yield Path(name)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise NoRoomToWork from error
+        raise
 
 
 def sweep_work_directories() -> int:

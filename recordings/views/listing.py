@@ -91,7 +91,10 @@ def _said(field: forms.Field, value: Any) -> str:
 def _midnight(date: Any, *, days: int = 0) -> datetime | None:
     if date is None:
         return None
-    return make_aware(datetime.combine(date + timedelta(days=days), time.min))
+    try:
+        return make_aware(datetime.combine(date + timedelta(days=days), time.min))
+    except OverflowError:
+        return None  # beyond the calendar: nothing is narrowed
 
 
 @require_safe

@@ -136,6 +136,8 @@ async def _decrypted(
 async def _chained(first: bytes, rest: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     # Whoever goes away in the middle lets go of the store's connection at once.
     async with aclosing(rest):
+        # Saving the session, after the view, may have opened one more.
+        await sync_to_async(connections.close_all)()
         yield first
         async for piece in rest:
             yield piece

@@ -78,6 +78,17 @@ BEGIN
         RAISE EXCEPTION 'A hold is counted on its conversation: place it through the operation.'
             USING ERRCODE = 'restrict_violation';
     END IF;
+    -- Lifting is a deed of somebody and an event of the same transaction, or it is not at all.
+    IF TG_OP = 'UPDATE' AND OLD.lifted_at IS NULL AND NEW.lifted_at IS NOT NULL AND (
+        NEW.lifted_by_id IS NULL OR NOT EXISTS (
+            SELECT FROM public.audit_event
+            WHERE conversation = NEW.conversation_id AND event_type = 'hold.lifted'
+              AND recorded_at >= transaction_timestamp()
+              AND month >= date_trunc('month', transaction_timestamp() AT TIME ZONE 'UTC')::date
+        )) THEN
+        RAISE EXCEPTION 'A hold is lifted by somebody, and logged: use the operation.'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
     RETURN NULL;
 END $$;
 CREATE CONSTRAINT TRIGGER hold_guard_count AFTER INSERT OR UPDATE OF lifted_at ON retention_hold
@@ -130,7 +141,11 @@ DROP FUNCTION retention_refuse();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("retention", "0001_initial"), ("recordings", "0002_guards")]
+    dependencies = [
+        ("retention", "0001_initial"),
+        ("recordings", "0002_guards"),
+        ("audit", "0001_events"),
+    ]
 
     operations = [
         migrations.RunSQL(GUARD_HELD, UNGUARD_HELD),

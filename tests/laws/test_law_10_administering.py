@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.models import Permission
 
@@ -86,6 +87,30 @@ class TestSuperuser:
             "/admin/recordings/party/",
         ):
             assert sulo.get(path).status == 404, path
+
+
+    def test_the_administrators_site_changes_nobodys_way_in(
+        self, centre: Centre, superuser: User, signed_in: Callable
+    ):
+        sulo = signed_in(superuser)
+        address = EmailAddress.objects.get(user=centre.alice)
+        mine = {"user": str(centre.alice.pk), "email": "sulo@example.com", "verified": "on"}
+
+        answers = [
+            sulo.post(f"/admin/{path}", data)
+            for path, data in (
+                ("account/emailaddress/add/", mine),
+                (f"account/emailaddress/{address.pk}/change/", mine),
+                (f"accounts/user/{centre.alice.pk}/change/", mine),
+                ("accounts/teampermission/add/", {"user": str(superuser.pk)}),
+                ("accounts/roleassignment/add/", {"user": str(superuser.pk)}),
+            )
+        ]
+
+        assert {answer.status for answer in answers} <= {403, 404}
+        assert list(EmailAddress.objects.filter(user=centre.alice)) == [address]
+        centre.alice.refresh_from_db()
+        assert centre.alice.email == "alice@example.com"
 
 
 class TestWhoeverHasTheDisks:

@@ -245,7 +245,7 @@ class TestRecompute:
 
     def test_a_lost_key_does_not_keep_the_old_end(self, source, rule, keyring):
         conversation = make_conversation(source, keyring=keyring)
-        keyring.destroy(conversation.kek_name)
+        (keyring._directory / conversation.kek_name).unlink()
         request_recomputation(controller=source.controller, now=NOW)
 
         while recompute_next(now=NOW, keyring=keyring):

@@ -17,8 +17,8 @@ from audit import clock
 from audit.operations import AuditUnavailable
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
-from recordings.operations.intake import Tools, take_in
-from recordings.operations.workdir import sweep_work_directories
+from recordings.operations.intake import Outcome, Tools, take_in
+from recordings.operations.workdir import NoRoomToWork, sweep_work_directories
 
 EXAMPLE = """
 Example:
@@ -59,8 +59,8 @@ class Command(BaseCommand):
             raise CommandError(
                 f"No source is called {options['source']}; known are: {known}.", returncode=2
             )
-        tally = {"captured": 0, "unchanged": 0, "quarantined": 0}
-        reasons: list[dict[str, str]] = []
+        tally = {"captured": 0, "unchanged": 0, "quarantined": 0, "refused": 0}
+        reasons: list[dict[str, str | None]] = []
         sweep_work_directories()
         try:
             tools = Tools(
@@ -77,11 +77,19 @@ class Command(BaseCommand):
                         left = ", ".join(outcome.left_out)
                         self._say(f"{outcome.name}: captured without its {left}")
                     continue
-                tally["quarantined"] += 1
-                reasons.append({"name": outcome.name, "reason": outcome.reason or ""})
+                tally["refused" if outcome.is_refused else "quarantined"] += 1
+                label = self._label(outcome)
+                item = str(outcome.item) if outcome.item else None
+                reasons.append({"name": outcome.name, "item": item, "reason": outcome.reason})
                 if not options["json"]:
-                    self._say(f"{outcome.name}: {outcome.reason}")
-        except (StoreUnavailable, StoreRefused, KeyringUnavailable, AuditUnavailable) as stopped:
+                    bar.write(f"{label}: {outcome.reason}", self.stderr, "")
+        except (
+            StoreUnavailable,
+            StoreRefused,
+            KeyringUnavailable,
+            AuditUnavailable,
+            NoRoomToWork,
+        ) as stopped:
             raise CommandError(
                 f"{stopped} What is captured stays; run the command again.", returncode=2
             ) from stopped
@@ -96,10 +104,17 @@ class Command(BaseCommand):
         else:
             self.stdout.write(
                 f"{tally['captured']} captured, {tally['unchanged']} known already, "
-                f"{tally['quarantined']} in quarantine."
+                f"{tally['quarantined']} in quarantine, {tally['refused']} refused."
             )
-        if tally["quarantined"]:
+        if tally["quarantined"] or tally["refused"]:
             raise SystemExit(1)
+
+    def _label(self, outcome: Outcome) -> str:
+        """Call it by name to a person; names hold telephone numbers, which logs must not."""
+        if self.stderr.isatty():
+            return outcome.name
+        known = outcome.captured.conversation_id if outcome.captured else outcome.item
+        return str(known or "a file")
 
     def _say(self, line: str) -> None:
         """Write a line beside the progress bar, not into it."""
