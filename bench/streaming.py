@@ -101,15 +101,14 @@ def _noise() -> bytes:
 def _captured(centre: Centre, body: bytes) -> Conversation:
     ended_at = clock.now() - timedelta(hours=1)
     started_at = ended_at - timedelta(seconds=len(body) / RATE / 4)
+    team = centre.five_teams[0]
     done = capture(
         incoming=IncomingConversation(
             external_id=f"call-{uuid4()}",
             kind="call",
             started_at=started_at,
             ended_at=ended_at,
-            segments=(
-                IncomingSegment(started_at, ended_at, centre.five_teams[0].slug, None, None),
-            ),
+            segments=(IncomingSegment(started_at, ended_at, team.slug, None, None),),
             files=(IncomingFile(path=None, body=body, name="call.wav", started_at=started_at),),
         ),
         source=Source.objects.select_related("controller").get(pk=centre.source.pk),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -20,7 +21,9 @@ class StoppedMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Translate AuditUnavailable; everything else stays what it is."""
-        if not isinstance(exception, AuditUnavailable):
-            return None
-        return render(request, "recordings/stopped.html", {"reason": exception}, status=503)
+        """Translate AuditUnavailable and a database that cannot; a bug stays a bug."""
+        if isinstance(exception, AuditUnavailable):
+            return render(request, "recordings/stopped.html", {"reason": exception}, status=503)
+        if isinstance(exception, OperationalError):
+            return render(request, "recordings/stopped.html", status=503)
+        return None

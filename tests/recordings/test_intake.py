@@ -16,7 +16,7 @@ from django.test import override_settings
 from audit import clock
 from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
-from recordings.operations.intake import UNNAMED, Outcome, Tools, files_at, take_in
+from recordings.operations.intake import LINK, UNNAMED, Outcome, Tools, files_at, take_in
 from tests.factories import Centre, tones
 from tests.recordings import deliveries
 from tests.recordings.deliveries import line, manifest, vcon
@@ -144,6 +144,19 @@ class TestTakeIn:
     def test_a_file_named_twice_on_the_way_is_taken_once(self, spool: Path):
         assert files_at([spool, spool / "call.wav", spool]) == [spool / "call.wav"]
 
+    def test_a_link_is_not_followed(self, centre: Centre, spool: Path, tmp_path: Path):
+        (tmp_path / "elsewhere.vcon.json").write_bytes(b"")
+        vcon(tmp_path / "elsewhere.vcon.json", deliveries.mono())
+        (spool / "call.wav").unlink()
+        (spool / "link.vcon.json").symlink_to(tmp_path / "elsewhere.vcon.json")
+        (spool / "folder").symlink_to(tmp_path)
+
+        found = intake(centre, spool)
+
+        assert not [one for one in found if one.captured]
+        assert {one.reason for one in found} == {LINK}
+        assert not Conversation.objects.exists()
+
     def test_a_file_that_cannot_be_read_is_named(self, centre: Centre, spool: Path):
         found = outcomes(intake(centre, spool / "never-was.wav"))
 
@@ -166,6 +179,12 @@ class Run:
         self.out, self.err = out.getvalue(), err.getvalue()
 
 
+def said(captured: int, known: int, waiting: int, refused: int = 0) -> str:
+    return (
+        f"{captured} captured, {known} known already, {waiting} in quarantine, {refused} refused.\n"
+    )
+
+
 class TestCommand:
     def test_ends_with_0_when_all_is_captured_and_says_how_much(
         self, centre: Centre, spool: Path, capfd: pytest.CaptureFixture[str]
@@ -174,8 +193,14 @@ class TestCommand:
 
         first, second = (Run(centre, spool, source="pbx") for _ in range(2))
 
-        assert (first.code, first.out) == (0, "2 captured, 0 known already, 0 in quarantine.\n")
-        assert (second.code, second.out) == (0, "0 captured, 2 known already, 0 in quarantine.\n")
+        assert (first.code, first.out) == (
+            0,
+            "2 captured, 0 known already, 0 in quarantine, 0 refused.\n",
+        )
+        assert (second.code, second.out) == (
+            0,
+            "0 captured, 2 known already, 0 in quarantine, 0 refused.\n",
+        )
         # No terminal, no progress bar.
         assert first.err == second.err == ""
         assert "conversations" not in capfd.readouterr().err
@@ -188,11 +213,28 @@ class TestCommand:
 
         run = Run(centre, spool, source="pbx")
 
-        assert (run.code, run.out) == (1, "1 captured, 0 known already, 2 in quarantine.\n")
+        assert (run.code, run.out) == (
+            1,
+            "1 captured, 0 known already, 2 in quarantine, 0 refused.\n",
+        )
+        # Names can hold telephone numbers: where it is not a person who reads, items are named.
+        items = {item.reason: item.pk for item in QuarantinedItem.objects.all()}
         assert run.err.splitlines() == [
-            "manifest.jsonl:2: A team that is named is not known here.",
-            f"stray.wav: {UNNAMED}",
+            f"{items[reason]}: {reason}"
+            for reason in ("A team that is named is not known here.", UNNAMED)
         ]
+
+    def test_ends_with_1_for_what_was_destroyed_before_and_stores_nothing_of_it(
+        self, centre: Centre, spool: Path
+    ):
+        manifest(spool, line("a"))
+        Run(centre, spool, source="pbx")
+        Conversation.objects.update(state="withdrawn", withdrawn_at=clock.now())
+
+        run = Run(centre, spool, source="pbx")
+
+        assert (run.code, run.out) == (1, said(0, 0, 0, refused=1))
+        assert not QuarantinedItem.objects.exists()
 
     def test_says_what_a_captured_file_holds_besides(self, centre: Centre, spool: Path):
         (spool / "call.wav").unlink()
@@ -212,10 +254,10 @@ class TestCommand:
 
         run = Run(centre, spool, source="pbx", json=True)
 
-        said = json.loads(run.out)
+        told = json.loads(run.out)
         assert run.code == int(has_bad_line)
-        assert (said["captured"], said["unchanged"]) == (1, 0)
-        assert said["quarantined"] == len(said["reasons"]) == int(has_bad_line)
+        assert (told["captured"], told["unchanged"]) == (1, 0)
+        assert told["quarantined"] == len(told["reasons"]) == int(has_bad_line)
         assert run.err == ""
 
     def test_ends_with_2_for_wrong_use(self, centre: Centre, spool: Path):
@@ -245,9 +287,8 @@ class TestCommand:
     def test_ends_with_2_without_keys_or_store(self, centre: Centre, spool: Path):
         manifest(spool, line("a"))
 
-        with centre.stage.acting_as("purge"):
-            with pytest.raises(CommandError) as refused:
-                call_command("capture", str(spool), source="pbx")
+        with centre.stage.acting_as("purge"), pytest.raises(CommandError) as refused:
+            call_command("capture", str(spool), source="pbx")
 
         assert refused.value.returncode == 2
         assert not Conversation.objects.exists()
@@ -261,7 +302,7 @@ class TestCommand:
         first = Run(centre, spool, source="pbx", json=True)
         again = json.loads(Run(centre, spool, source="pbx", json=True).out)
 
-        said = json.loads(first.out)
-        assert said["captured"] + said["quarantined"] == len(list(spool.iterdir()))
-        assert (again["captured"], again["unchanged"]) == (0, said["captured"])
-        assert again["reasons"] == said["reasons"]
+        told = json.loads(first.out)
+        assert told["captured"] + told["quarantined"] == len(list(spool.iterdir()))
+        assert (again["captured"], again["unchanged"]) == (0, told["captured"])
+        assert again["reasons"] == told["reasons"]

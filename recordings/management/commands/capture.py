@@ -82,7 +82,7 @@ class Command(BaseCommand):
                 item = str(outcome.item) if outcome.item else None
                 reasons.append({"name": outcome.name, "item": item, "reason": outcome.reason})
                 if not options["json"]:
-                    bar.write(f"{label}: {outcome.reason}", self.stderr, "")
+                    self._say(f"{label}: {outcome.reason}")
         except (
             StoreUnavailable,
             StoreRefused,

@@ -1,0 +1,136 @@
+"""Every page for everybody: no violation that axe finds, light and dark, and 320 pixels suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+
+from audit import clock
+from recordings.models import Conversation
+from recordings.objectstore import ObjectStore
+from retention.models import Hold, Matter, PurgeRun, RetentionRule
+from retention.operations.purge.run import purge
+from tests.factories import Centre
+from tests.laws.access_matrix import routes
+from tests.story.window import Window
+
+pytestmark = pytest.mark.browser
+
+SCHEMES = ("light", "dark")
+# Addresses that are no pages for people to look at, or that no page of ours links to.
+NO_PAGES = {
+    *("healthz", "language/setlang/", "", "audit/export/", "me/preferences/"),
+    "conversations/sound/<uuid:dialog_id>",
+    "conversations/waveform/<uuid:dialog_id>",
+    *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
+    "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
+}
+
+
+def of_nobody(_: Centre) -> Iterator[str]:
+    """What is seen before signing in."""
+    for name in (
+        *("account_login", "account_signup", "account_reset_password", "account_inactive"),
+        *("account_reset_password_done", "account_reset_password_from_key_done"),
+        "account_email_verification_sent",
+    ):
+        yield reverse(name)
+    yield reverse("account_reset_password_from_key", args=["1", "none"])
+    yield reverse("account_confirm_email", args=["none"])
+
+
+def of_a_coach(centre: Centre) -> Iterator[str]:
+    """The list with and without rows, a call, a chat, what is not hers, and what is about her."""
+    conversations = reverse("recordings:conversations")
+    yield conversations
+    yield f"{conversations}?language=sv"
+    for conversation in Conversation.objects.kept().filter(hold_count=0):
+        yield reverse("recordings:conversation", args=[conversation.pk])
+    yield reverse("recordings:conversation", args=[centre.vakka.pk])
+    yield reverse("accounts:undertaking")
+    yield reverse("accounts:my_access")
+    for name in (
+        *("account_logout", "account_email", "account_change_password", "account_reauthenticate"),
+        "usersessions_list",
+    ):
+        yield reverse(name)
+
+
+def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
+    """Rules, matters and holds, purge runs, why something is kept, quarantine, the audit log."""
+    for name in ("rules", "rule_new", "limit_set", "matters", "matter_new", "purge_runs"):
+        yield reverse(f"retention:{name}")
+    rule, matter = RetentionRule.objects.first(), Matter.objects.get()
+    run = PurgeRun.objects.get()
+    for name, pk in (
+        *(("rule_change", rule), ("rule_retire", rule), ("matter", matter)),
+        *(("matter_close", matter), ("hold_lift", Hold.objects.first()), ("purge_run", run)),
+    ):
+        assert pk is not None
+        yield reverse(f"retention:{name}", args=[pk.pk])
+    for conversation in Conversation.objects.all():
+        yield reverse("retention:explain", args=[conversation.pk])
+    yield reverse("retention:hold_place_on", args=[Conversation.objects.kept()[0].pk])
+    yield reverse("retention:uncovered")
+    yield reverse("recordings:quarantine")
+    yield reverse("audit:log")
+    yield f"{reverse('audit:log')}?log=installation"
+
+
+def furnish(centre: Centre) -> None:
+    """Have something of each kind to look at."""
+    centre.call()
+    centre.chat()
+    centre.matter_of(centre.chat())
+    gone, uncovered = centre.chat(), centre.chat()
+    centre.end(gone, at=clock.now() - timedelta(minutes=1))
+    uncovered.permitted_uses.all().delete()
+    Conversation.objects.filter(pk=uncovered.pk).update(destroy_after=None)
+    with centre.stage.acting_as("purge"):
+        purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+
+
+PEOPLE = {"nobody": of_nobody, "alice": of_a_coach, "olga": of_a_compliance_officer}
+
+
+@pytest.mark.parametrize("name", PEOPLE)
+def test_has_no_violation_in_light_or_dark_and_fits_a_narrow_window(
+    centre: Centre, window: Callable[..., Window], name: str
+):
+    furnish(centre)
+    opened = window(None if name == "nobody" else centre.person(name))
+    wrong: list[str] = []
+    for path in PEOPLE[name](centre):
+        status = opened.go(path)
+        if status >= 500:
+            wrong.append(f"{path}: {status}")
+            continue
+        for scheme in SCHEMES:
+            opened.page.emulate_media(color_scheme=scheme)
+            wrong += [f"{path} {scheme}: {one}" for one in opened.violations()]
+        if overflow := opened.overflow():
+            wrong.append(f"{path}: {overflow} pixels too wide")
+
+    assert wrong == []
+
+
+def test_every_page_is_looked_at(centre: Centre):
+    furnish(centre)
+    from django.urls import resolve
+
+    seen = {
+        resolve(path.partition("?")[0]).view_name
+        for paths in PEOPLE.values()
+        for path in paths(centre)
+    }
+
+    assert {
+        route.pattern
+        for route in routes()
+        if not route.pattern.startswith("admin/")
+        and route.pattern not in NO_PAGES
+        and route.name not in seen
+    } <= {"account/login/code/confirm/", "account/password/set/"}
