@@ -42,7 +42,9 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def set_password(self, user: Any, password: str) -> None:
         """Change a password, and say so in the log."""
         operations.record_password_change(user=user, now=clock.now())
-        super().set_password(user, password)
+        user.set_password(password)
+        # All that the web's login may write of a person.
+        user.save(update_fields=["password"])
 
     def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
         """Log that somebody was refused; the address she tried is erasable detail."""

@@ -4,8 +4,10 @@ from allauth.account.decorators import secure_admin_login
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.models import Group
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from config import views
 
@@ -29,7 +31,8 @@ CLOSED = (
 urlpatterns = [
     path("", views.home, name="home"),
     path("healthz", views.healthz, name="healthz"),
-    path("language/", include("django.conf.urls.i18n")),
+    # Whoever is to sign in may choose in which language.
+    path("language/setlang/", login_not_required(set_language), name="set_language"),
     # What changes who is reached by an account belongs to administrators, and leaves an event.
     *(path(f"account/{closed}", views.not_found) for closed in CLOSED),
     path("account/", include("allauth.urls")),

@@ -1,4 +1,4 @@
-"""Makes what tests arrange: a contact centre with named people, and conversations captured there."""
+"""Makes what tests arrange: a contact centre, its people, and conversations captured there."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from audit import clock
 from audit.models import AuditDetail, Event
 from tests import factories
 from tests.factories import ACTOR, Centre
-from tests.recordings.test_capture import log_refused
+from tests.harness.faults import log_refused
 
 HOUR = timedelta(hours=1)
 INSTANT = timedelta(microseconds=1)

@@ -17,8 +17,8 @@ from accounts.middleware import BEGAN, LAST_SEEN
 from audit import clock
 from audit.models import AuditDetail, Event
 from tests.factories import PASSWORD, Centre, sound_of
+from tests.harness.faults import log_refused
 from tests.harness.visitors import Answer, Visitor
-from tests.recordings.test_capture import log_refused
 
 SIGN_IN = "/account/login/"
 
@@ -243,7 +243,7 @@ class TestSession:
         assert is_signed_in(alice)
 
         with alice.stage.acting_as("web"):
-            session = alice.client.session
+            session = dict(alice.client.session)
         assert clock.now().timestamp() - session[LAST_SEEN] < 60
         assert session[BEGAN] == began
 
@@ -325,7 +325,7 @@ class TestAdministratorsSite:
 
         assert [answer.status for answer in shown] == [200, 200, 200]
         assert not any(PASSWORD in answer.text or "argon2" in answer.text for answer in shown)
-        assert {answer.status for answer in tried} <= {302, 403}
+        assert [answer.status for answer in tried[:4]] == [403] * 4
         centre.alice.refresh_from_db()
         assert centre.alice.full_name == "Alice Aalto"
         assert not type(centre.alice).objects.filter(email="mallory@example.com").exists()

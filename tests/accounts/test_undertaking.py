@@ -15,8 +15,8 @@ from accounts.queries import current_text, has_undertaken, last_undertaking
 from audit import clock
 from audit.models import Event
 from tests.factories import Centre, person
+from tests.harness.faults import log_refused
 from tests.harness.visitors import Visitor
-from tests.recordings.test_capture import log_refused
 
 PATH = "/me/undertaking/"
 ACCEPT = {"version": "1", "accepted": "on"}

@@ -91,6 +91,31 @@ class Visitor:
 
 
 def _whole(response: HttpResponseBase) -> Answer:
+    is_streamed = isinstance(response, StreamingHttpResponse)
+    body = b"".join(response) if is_streamed else response.content
+    return Answer(response.status_code, body, dict(response.headers))
+                return _whole(response)
+            finally:
+                await close_sessions()
+
+        with self.stage.acting_as("web"):
+            return async_to_sync(whole)()
+
+    def listen(
+        self,
+        dialog_id: UUID,
+        *,
+        purpose: str = "coaching",
+        play_id: UUID | None = None,
+        bytes_range: str | None = "bytes=0-",
+    ) -> Answer:
+        """Ask for a range of a recording, as the player does."""
+        path = reverse("recordings:sound", args=[dialog_id])
+        headers = {"Range": bytes_range} if bytes_range else {}
+        return self.fetch(f"{path}?purpose={purpose}&play={play_id or uuid4()}", **headers)
+
+
+def _whole(response: HttpResponseBase) -> Answer:
     if isinstance(response, StreamingHttpResponse):
         body = b"".join(response)
     else:

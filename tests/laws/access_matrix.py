@@ -19,7 +19,7 @@ from audit import clock
 from audit.events import Actor
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Hold, Matter, PurgeRun, RetentionRule
+from retention.models import Hold, PurgeRun, RetentionRule
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
 from tests import factories
@@ -217,9 +217,7 @@ def _paths(scene: Scene, route: Route) -> Iterator[tuple[str, str]]:
             path = _fill(route, {DIALOG: scene.dialogs[state]})
             yield state, f"{path}?play={UUID(int=7)}"
     else:
-        values: dict[str, object] = {
-            name: scene.others.get(name, "1") for name in route.parameters
-        }
+        values: dict[str, object] = {name: scene.others.get(name, "1") for name in route.parameters}
         if "app_label" in values:
             values["app_label"] = "accounts"
         if "object_id" in values:
@@ -270,7 +268,9 @@ def read_table(*, part: str | None = None) -> Matrix:
             for row in csv.DictReader(file, delimiter="\t")
         }
     # What is no address any more is missed by the part that is looked at first.
-    return {key: cells for key, cells in rows.items() if parts.get(key[1], PARTS[0]) == part or not part}
+    return {
+        key: cells for key, cells in rows.items() if parts.get(key[1], PARTS[0]) == part or not part
+    }
 
 
 def write_table(matrix: Matrix, *, part: str) -> None:

@@ -66,7 +66,7 @@ class TestKilledWorker:
         ids = {one.pk for one in due}
         gone = Conversation.objects.filter(state="destroyed", wrapped_key=None)
         assert set(gone.values_list("pk", flat=True)) == ids
-        assert {pk: 1 for pk in ids} == Counter(
+        assert dict.fromkeys(ids, 1) == Counter(
             Destruction.objects.filter(concluded_at__isnull=False).values_list(
                 "conversation", flat=True
             )

@@ -88,7 +88,6 @@ class TestSuperuser:
         ):
             assert sulo.get(path).status == 404, path
 
-
     def test_the_administrators_site_changes_nobodys_way_in(
         self, centre: Centre, superuser: User, signed_in: Callable
     ):

@@ -11,7 +11,6 @@ import threading
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -28,7 +27,7 @@ from audit.models import Event
 from audit.operations import AuditUnavailable
 from recordings.content_keys import content_key, dialog_name, party_details, rendition_body
 from recordings.encryption import ContentAltered, decrypt_bytes
-from recordings.formats.incoming import CannotCapture, IncomingParty
+from recordings.formats.incoming import CannotCapture, IncomingParty, IncomingSegment
 from recordings.formats.vcon import read_vcon
 from recordings.media import peaks_by_channel
 from recordings.models import (
@@ -44,6 +43,7 @@ from recordings.operations import capture as capturing
 from recordings.operations import workdir
 from recordings.operations.capture import ContentDiffers, DestroyedBefore
 from tests.factories import CUSTOMER, Centre, sound_of, tones
+from tests.harness.faults import log_refused
 from tests.harness.roles import Stage
 from tests.harness.session import ROOT
 from tests.recordings import deliveries
@@ -361,8 +361,6 @@ class TestCannotCapture:
         Queue.objects.create(controller=centre.onni, name="Funds line", slug="funds-line")
         whole = centre.call().segments.get()
         named = {"from_at": whole.from_at, "until_at": whole.until_at, "agent": None}
-        from recordings.formats.incoming import IncomingSegment
-
         for team, queue, sentence in (
             ("nobodys", None, "A team that is named is not known"),
             ("claims", "nowhere", "A queue that is named is not known"),
@@ -409,22 +407,6 @@ class TestCannotCapture:
             take(centre, call(replace(sound(), body=None, path=path)))
 
         assert_nothing_is_captured()
-
-
-@contextmanager
-def log_refused(stage: Stage) -> Iterator[None]:
-    """Nobody can append to the audit log."""
-    with psycopg.connect(stage.environment("owner")["DATABASE_URL"], autocommit=True) as owner:
-        owner.execute(
-            "CREATE FUNCTION log_refused() RETURNS trigger LANGUAGE plpgsql AS "
-            "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$"
-        )
-        owner.execute(
-            "CREATE TRIGGER zz_log_refused BEFORE INSERT ON audit_event "
-            "FOR EACH ROW EXECUTE FUNCTION log_refused()"
-        )
-        yield
-        owner.execute("DROP FUNCTION log_refused CASCADE")
 
 
 class TestServersDown:

@@ -18,9 +18,9 @@ from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
 from recordings.operations.intake import LINK, UNNAMED, Outcome, Tools, files_at, take_in
 from tests.factories import Centre, tones
+from tests.harness.faults import log_refused
 from tests.recordings import deliveries
 from tests.recordings.deliveries import line, manifest, vcon
-from tests.recordings.test_capture import log_refused
 
 
 @pytest.fixture

@@ -18,10 +18,11 @@ from accounts.models import Undertaking
 from audit import clock
 from audit.models import Event
 from config.navigation import ENTRIES
+from recordings.formats.incoming import IncomingParty
 from recordings.models import Conversation
 from tests.factories import Centre, sound_of
+from tests.harness.faults import log_refused
 from tests.harness.visitors import Visitor
-from tests.recordings.test_capture import log_refused
 
 LIST = "/conversations/"
 
@@ -217,8 +218,6 @@ class TestCallPage:
         assert len({found[1] for found in plays if found}) == 2
 
     def test_shows_what_people_are_called_as_text_only(self, centre: Centre, signed_in: Callable):
-        from recordings.formats.incoming import IncomingParty
-
         nasty = '<script>alert("x")</script>'
         party = IncomingParty("customer", nasty, identifiers=(("tel", "+358900001001"),))
 

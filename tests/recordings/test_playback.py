@@ -24,6 +24,7 @@ from audit.models import Event
 from config.servers import Servers
 from config.servers.identities import CONTENT_BUCKET
 from recordings.encryption import HEADER_BYTES, SEGMENT_BYTES, ContentAltered
+from recordings.formats.incoming import IncomingSegment
 from recordings.models import Conversation, Dialog, Rendition, StoredObject
 from recordings.objectstore.reading import close_sessions
 from recordings.queries import looks_at
@@ -123,8 +124,6 @@ class TestListen:
         self, centre: Centre, signed_in: Callable
     ):
         segments = centre.call().segments.values_list("from_at", "until_at")
-        from recordings.formats.incoming import IncomingSegment
-
         whole = IncomingSegment(*segments[0], team="claims", queue=None, agent=None)
         done = take(centre, call(gsm(), segments=(whole,), ended_at=clock.now()))
         dialog = sound_of(Conversation.objects.get(pk=done.conversation_id))
@@ -340,8 +339,6 @@ class TestAltered:
     def test_swapped_objects_are_refused(self, centre: Centre, signed_in: Callable, how: str):
         if how == "one conversation":
             whole = centre.call().segments.get()
-            from recordings.formats.incoming import IncomingSegment
-
             segment = IncomingSegment(whole.from_at, whole.until_at, "claims", None, None)
             incoming = call(
                 sound(noise(2)), sound(noise(2)), segments=(segment,), ended_at=clock.now()

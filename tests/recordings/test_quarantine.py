@@ -17,8 +17,8 @@ from recordings.models import QuarantinedItem
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from recordings.operations.quarantine import quarantine
 from tests.factories import Centre
+from tests.harness.faults import log_refused
 from tests.recordings.deliveries import store_that_is_down
-from tests.recordings.test_capture import log_refused
 
 BODY = b"said in confidence " * 1000
 REASON = "The sound is damaged and cannot be decoded to its end."
