@@ -47,7 +47,8 @@ def production() -> dict[str, Any]:
     """The settings of a process that nobody told to be a demo."""
     done = read()
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
 
 class TestProduction:

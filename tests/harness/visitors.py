@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from asgiref.sync import async_to_sync
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.test import AsyncClient, Client
 from django.urls import reverse
@@ -91,33 +91,9 @@ class Visitor:
 
 
 def _whole(response: HttpResponseBase) -> Answer:
-    is_streamed = isinstance(response, StreamingHttpResponse)
-    body = b"".join(response) if is_streamed else response.content
-    return Answer(response.status_code, body, dict(response.headers))
-                return _whole(response)
-            finally:
-                await close_sessions()
-
-        with self.stage.acting_as("web"):
-            return async_to_sync(whole)()
-
-    def listen(
-        self,
-        dialog_id: UUID,
-        *,
-        purpose: str = "coaching",
-        play_id: UUID | None = None,
-        bytes_range: str | None = "bytes=0-",
-    ) -> Answer:
-        """Ask for a range of a recording, as the player does."""
-        path = reverse("recordings:sound", args=[dialog_id])
-        headers = {"Range": bytes_range} if bytes_range else {}
-        return self.fetch(f"{path}?purpose={purpose}&play={play_id or uuid4()}", **headers)
-
-
-def _whole(response: HttpResponseBase) -> Answer:
     if isinstance(response, StreamingHttpResponse):
         body = b"".join(response)
     else:
-        body = response.content  # type: ignore[attr-defined]
+        assert isinstance(response, HttpResponse)
+        body = response.content
     return Answer(response.status_code, body, dict(response.headers))

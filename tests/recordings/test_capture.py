@@ -25,6 +25,7 @@ from accounts.models import Queue
 from audit import clock
 from audit.models import Event
 from audit.operations import AuditUnavailable
+from recordings import media
 from recordings.content_keys import content_key, dialog_name, party_details, rendition_body
 from recordings.encryption import ContentAltered, decrypt_bytes
 from recordings.formats.incoming import CannotCapture, IncomingParty, IncomingSegment
@@ -39,7 +40,6 @@ from recordings.models import (
     StoredObject,
 )
 from recordings.objectstore import ObjectStore, StoreUnavailable
-from recordings.operations import capture as capturing
 from recordings.operations import workdir
 from recordings.operations.capture import ContentDiffers, DestroyedBefore
 from tests.factories import CUSTOMER, Centre, sound_of, tones
@@ -360,13 +360,12 @@ class TestCannotCapture:
     def test_an_unknown_team_or_queue_or_one_of_another_company(self, centre: Centre):
         Queue.objects.create(controller=centre.onni, name="Funds line", slug="funds-line")
         whole = centre.call().segments.get()
-        named = {"from_at": whole.from_at, "until_at": whole.until_at, "agent": None}
         for team, queue, sentence in (
             ("nobodys", None, "A team that is named is not known"),
             ("claims", "nowhere", "A queue that is named is not known"),
             ("claims", "funds-line", "A queue that is named is not known"),
         ):
-            segment = IncomingSegment(team=team, queue=queue, **named)
+            segment = IncomingSegment(whole.from_at, whole.until_at, team, queue, None)
             with pytest.raises(CannotCapture, match=sentence):
                 take(centre, call(segments=(segment,)))
 
@@ -391,17 +390,16 @@ class TestCannotCapture:
     ):
         path = tmp_path / "call.wav"
         path.write_bytes(tones(2.0))
-        examine = capturing.examine
 
         def examined_then_changed(*args, **kwargs):
-            found = examine(*args, **kwargs)
+            found = media.examine(*args, **kwargs)
             if change == "gone":
                 path.unlink()
             else:
                 path.write_bytes(tones(2.0)[:-4] + (b"\1\1\1\1" if change == "altered" else b""))
             return found
 
-        monkeypatch.setattr(capturing, "examine", examined_then_changed)
+        monkeypatch.setattr("recordings.operations.capture.examine", examined_then_changed)
 
         with pytest.raises(CannotCapture, match=r"changed while|cannot be read"):
             take(centre, call(replace(sound(), body=None, path=path)))

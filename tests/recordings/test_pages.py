@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -173,7 +174,7 @@ def many(template: Conversation, count: int) -> None:
     ]
     Conversation.objects.bulk_create(rows)
     for part in (segment, use):
-        copies = []
+        copies: list[Any] = []
         for row in rows:
             values = {
                 field.attname: getattr(part, field.attname)
@@ -181,7 +182,8 @@ def many(template: Conversation, count: int) -> None:
                 if field.attname != "id"
             }
             copies.append(type(part)(**{**values, "conversation_id": row.pk}))
-        type(part)._default_manager.bulk_create(copies)
+        manager: Any = type(part)._default_manager
+        manager.bulk_create(copies)
 
 
 class TestCallPage:
