@@ -39,6 +39,7 @@ STATES = (
     *("own", "own_chat", "other_team", "other_company", "held", "ended"),
     *("withdrawn", "destroyed", "unknown"),
 )
+STATES_TO_POST_AT = ("own", "other_company", "destroyed")
 NO_STATE = "-"
 
 # Row of the table: method, address pattern, state. Column: who asks. Cell: what she is answered.
@@ -186,7 +187,7 @@ def compute(scene: Scene, *, part: str) -> Matrix:
         for method in ("GET", "POST"):
             for route in routes():
                 if route.part == part and method in route.methods:
-                    for state, path in _paths(scene, route):
+                    for state, path in _paths(scene, route, method):
                         matrix[(method, route.pattern, state)] = {
                             name: _answer(browser, method, path)
                             for name, browser in browsers.items()
@@ -208,12 +209,13 @@ def _browser(user: User | None) -> Callable[[], Client]:
     return fresh
 
 
-def _paths(scene: Scene, route: Route) -> Iterator[tuple[str, str]]:
+def _paths(scene: Scene, route: Route, method: str) -> Iterator[tuple[str, str]]:
+    states = STATES if method == "GET" else STATES_TO_POST_AT
     if CONVERSATION in route.parameters:
-        for state in STATES:
+        for state in states:
             yield state, _fill(route, {CONVERSATION: scene.conversations[state]})
     elif DIALOG in route.parameters:
-        for state in STATES:
+        for state in states:
             path = _fill(route, {DIALOG: scene.dialogs[state]})
             yield state, f"{path}?play={UUID(int=7)}"
     else:

@@ -15,8 +15,9 @@ from django.db import connection
 
 from audit import clock
 from config.servers import Servers
-from config.servers.identities import ANCHOR_BUCKET, CONTENT_BUCKET
+from config.servers.identities import CONTENT_BUCKET
 from recordings.models import Conversation, QuarantinedItem, StoredObject
+from retention.models import Destruction
 from tests.factories import Centre, sound_of, tones
 from tests.harness.commands import manage
 from tests.harness.roles import Stage
@@ -199,11 +200,17 @@ def _body_of(message: bytes) -> object:
 
 
 def _keys(servers: Servers, conversations: list[Conversation]) -> list[str]:
-    keys = list(StoredObject.objects.values_list("key", flat=True))
-    admin = servers.s3("admin")
-    for bucket in (CONTENT_BUCKET, ANCHOR_BUCKET):
-        for page in admin.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            keys += [one["Key"] for one in page.get("Versions", [])]
+    """The keys of all that was stored: as the rows name them, and as the store lists them."""
+    keys = [
+        *StoredObject.objects.values_list("key", flat=True),
+        *QuarantinedItem.objects.values_list("object_key", flat=True),
+        *Destruction.objects.exclude(ledger_key="").values_list("ledger_key", flat=True),
+    ]
+    for one in conversations:
+        listed = servers.s3("admin").list_object_versions(
+            Bucket=CONTENT_BUCKET, Prefix=f"{one.ended_at:%Y/%m/%d}/{one.pk}/"
+        )
+        keys += [version["Key"] for version in listed.get("Versions", [])]
     assert any(str(conversations[0].pk) in key for key in keys)
     return keys
 
