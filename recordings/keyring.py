@@ -140,9 +140,9 @@ class FileKeyring:
         return self._read(path) or self._create(path)
 
     def destroy(self, name: str) -> None:
+        path = self._path(name)
         if name.endswith("/open") or name.startswith("hash/"):
             raise ValueError("All that is held, and all that is known again, hangs on this key.")
-        path = self._path(name)
         self._check_directory()
         try:
             with _alone_in(path.parent):
