@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 DATA ?= .data
-# How many test processes run side by side.
-WORKERS ?= 2
+# How many test processes run side by side; they wait for servers more than they reckon.
+WORKERS ?= 4
 STAMP := $(VENV)/.installed
 COMPILED := $(VENV)/.messages
 CATALOGS := $(wildcard locale/*/LC_MESSAGES/django.po)
@@ -42,7 +42,7 @@ demo: $(COMPILED) ## start everything here with the sample contact centre (PORT=
 run: $(COMPILED) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
-test: $(COMPILED) browser ## run all tests on real servers (WORKERS=2, ARGS="-k word")
+test: $(COMPILED) browser ## run all tests on real servers (WORKERS=4, ARGS="-k word")
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: lint test ## all that CI runs
