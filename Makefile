@@ -43,7 +43,7 @@ run: $(COMPILED) ## start web and workers against the servers the environment na
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
 test: $(COMPILED) browser ## run all tests on real servers (WORKERS=4, ARGS="-k word")
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint test ## all that CI runs
 

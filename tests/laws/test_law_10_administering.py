@@ -219,13 +219,14 @@ def search_files(folder: Path, before: dict[Path, int], markers: list[str]) -> d
         if size == 0 or (before.get(path) == size and place == "seaweedfs"):
             continue
         try:
-            if path.stat().st_mtime < started:
+            now = path.stat()
+            if now.st_mtime < started or now.st_size == 0:
                 continue
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as text:
                 beyond = before.get(path, 0) if path.suffix == ".dat" else 0
                 found.setdefault(place, set()).update(search(text, markers, beyond=beyond))
-        except FileNotFoundError:
-            continue  # gone since
+        except (FileNotFoundError, ValueError):
+            continue  # gone, or emptied, since
     return found
 
 
