@@ -88,6 +88,9 @@ class EventType(StrEnum):
     AUDIT_EXPORTED = "audit.exported"
     DETAIL_ERASED = "detail.erased"
 
+    SEALING_KEY_INTRODUCED = "sealing_key.introduced"
+    LOG_RESTARTED = "log.restarted"
+
 
 class Outcome(StrEnum):
     """Whether the deed was allowed and done, refused, or tried in vain."""

@@ -30,6 +30,7 @@ class FactKind(Enum):
     BYTES = "bytes"
     FLAG = "flag"
     INSTANT = "instant"
+    DIGEST = "digest"
 
 
 K = FactKind
@@ -57,11 +58,13 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "from": (K.INSTANT, _("From")),
     "held": (K.COUNT, _("Held")),
     "hold": (K.UUID, _("Hold")),
+    "key": (K.DIGEST, _("Key")),
     "kind": (K.CODE, _("Kind")),
     "last_byte": (K.BYTES, _("Last byte")),
     "legal_basis": (K.CODE, _("Legal basis")),
     "limit": (K.COUNT, _("Limit")),
     "linked_to": (K.UUID, _("Linked to")),
+    "lost": (K.COUNT, _("Lost")),
     "matter": (K.UUID, _("Matter")),
     "messages": (K.COUNT, _("Messages")),
     "method": (K.CODE, _("Method")),
@@ -73,16 +76,19 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "page": (K.CODE, _("Page")),
     "permission": (K.CODE, _("Permission")),
     "play": (K.UUID, _("Listening")),
+    "previous": (K.DIGEST, _("Previous key")),
     "priority": (K.COUNT, _("Priority")),
     "quarantined": (K.UUID, _("Quarantined item")),
     "reason": (K.CODE, _("Reason")),
     "renditions": (K.COUNT, _("Renditions")),
     "rendition": (K.UUID, _("Rendition")),
     "role": (K.CODE, _("Role")),
+    "root": (K.DIGEST, _("Root of the tree")),
     "rule": (K.UUID, _("Rule")),
     "rules": (K.UUIDS, _("Rules")),
     "run": (K.UUID, _("Purge run")),
     "scanned": (K.COUNT, _("Looked at")),
+    "size": (K.COUNT, _("Size of the tree")),
     "source": (K.UUID, _("Source")),
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
@@ -264,6 +270,12 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.AUDIT_LISTED: _rule(_("The audit log was viewed"), "count filters from until page"),
     T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
     T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),
+    T.SEALING_KEY_INTRODUCED: _rule(
+        _("A key that signs the log was introduced"), "key previous reason"
+    ),
+    T.LOG_RESTARTED: _rule(
+        _("The log goes on after a backup was restored"), "size lost root reason"
+    ),
 }
 
 
@@ -329,6 +341,10 @@ def _instant(value: object) -> str | None:
     return str(value) if sound else None
 
 
+def _digest(value: object) -> str | None:
+    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
+
+
 _WRITERS: Mapping[FactKind, Callable[[object], object]] = {
     FactKind.UUID: _uuid,
     FactKind.UUIDS: _list_of(_uuid),
@@ -338,4 +354,5 @@ _WRITERS: Mapping[FactKind, Callable[[object], object]] = {
     FactKind.BYTES: _integer_up_to(LARGEST_BYTES),
     FactKind.FLAG: _flag,
     FactKind.INSTANT: _instant,
+    FactKind.DIGEST: _digest,
 }

@@ -77,6 +77,15 @@ PERSONAL_DATA: dict[str, Declaration] = {
         secret="salt",  # noqa: S106 (a category)
         text="text",
     ),
+    "audit.Origin": _declare(_STAYS, none="log number origin from_size continues started_at"),
+    "audit.Leaf": _declare(
+        "stays, so that the rest of the log can still be proven: a hash says nothing of its event",
+        none="log leaf_index event about_conversation month hash",
+    ),
+    "audit.Node": _declare(_STAYS, none="log level node_index hash"),
+    "audit.Checkpoint": _declare(_STAYS, none="log size origin root note fingerprint sealed_at"),
+    "audit.Anchor": _declare(_STAYS, none="log size key anchored_at"),
+    "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
     "accounts.Controller": _declare(_STAYS, none="id name slug time_zone rules_released_at"),
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),

@@ -166,6 +166,8 @@ CELERY_TIMEZONE = "UTC"
 
 CAPTURE_COVERS_WITH = "retention.operations.cover.cover"
 AUDIT_NAMES = "accounts.queries.names_by_reference"
+AUDIT_ANCHOR_WRITER = "recordings.objectstore.anchor_writer"
+AUDIT_ANCHOR_READER = "recordings.objectstore.anchor_reader"
 
 # --- How it behaves ------------------------------------------------------------------------------
 
@@ -180,6 +182,15 @@ LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
 STREAM_RANGE_BYTES = 1024 * 1024
+
+# The name all checkpoints of this installation begin with; it never changes.
+AUDIT_ORIGIN = env.str("AUDIT_ORIGIN", default=f"{urlsplit(BASE_URL).hostname}/tallenne")
+AUDIT_SEAL_KEYS_DIR = env.path("AUDIT_SEAL_KEYS_DIR", default=None)
+AUDIT_SEAL_INTERVAL_SECONDS = env.float("AUDIT_SEAL_INTERVAL_SECONDS", default=1.0)
+AUDIT_SEAL_BATCH_SIZE = 5000
+AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default=60)
+# No shorter than any log is kept: 36 months and what a month may be late.
+AUDIT_ANCHOR_KEPT_DAYS = env.int("AUDIT_ANCHOR_KEPT_DAYS", default=1200)
 
 CELERY_BEAT_SCHEDULE = {
     "purge": {

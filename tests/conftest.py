@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     }
     settings.SERVESTATIC_USE_FINDERS = False
     settings.SERVESTATIC_USE_STATIC_ROOT = False
+    settings.PASSWORD_HASHERS = ["tests.harness.hashing.CheapArgon2"]
     django.setup()
 
 

@@ -83,6 +83,7 @@ class Application:
             ("worker work", _worker("work"), "work"),
             ("worker purge", _worker("purge"), "purge"),
             ("beat", self._beat(), "beat"),
+            ("sealer", ["manage.py", "seal_audit"], "seal"),
             ("web", self._web(), "web"),
         )
 

@@ -12,7 +12,7 @@ from config.servers import identities, postgresql, seaweedfs
 from config.servers.files import make_private, read_environment, write_environment
 from config.servers.passwords import Secrets
 
-ROLES = ("owner", "web", "work", "purge", "beat")
+ROLES = ("owner", "web", "work", "purge", "seal", "beat")
 
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
@@ -20,6 +20,7 @@ S3_OF_ROLE = {
     "web": ("content",),
     "work": ("content", "anchor-read"),
     "purge": ("purge", "anchor", "anchor-read"),
+    "seal": ("anchor", "anchor-read"),
     "beat": (),
 }
 LOGIN_OF_ROLE = {
@@ -27,6 +28,7 @@ LOGIN_OF_ROLE = {
     "web": "tallenne_web",
     "work": "tallenne_work",
     "purge": "tallenne_purge",
+    "seal": "tallenne_seal",
 }
 HOLDS_KEYRING = ("web", "work")
 
@@ -38,6 +40,7 @@ ROLE_OF_COMMAND = {
     "set_up_sample_centre": "owner",
     "purge": "purge",
     "reconcile": "purge",
+    "seal_audit": "seal",
 }
 ROLE_OF_OTHER_COMMANDS = "work"
 # It lists as the purge does, and asks for legal holds as only the content identity may.
@@ -97,6 +100,8 @@ def build(
         values[f"{prefix}_SECRET_KEY"] = identities.secret_key(name, secrets)
     if role in HOLDS_KEYRING:
         values["KEYRING_DIR"] = str(data / "keys")
+    if role == "seal":
+        values["AUDIT_SEAL_KEYS_DIR"] = str(data / "seal-keys")
     return values
 
 

@@ -20,7 +20,7 @@ from config.servers.process import Account, Process, ServerDied
 DATABASE = "tallenne"
 SUPERUSER = "postgres"
 OWNER = "tallenne_owner"
-CLIENT_ROLES = ("tallenne_web", "tallenne_work", "tallenne_purge")
+CLIENT_ROLES = ("tallenne_web", "tallenne_work", "tallenne_purge", "tallenne_seal")
 START_SECONDS = 60
 STOP_SECONDS = 20
 

@@ -1,5 +1,6 @@
 """The S3 store that holds content, spoken to as one identity at a time."""
 
+from recordings.objectstore.anchor import anchor_reader, anchor_writer
 from recordings.objectstore.errors import (
     ObjectExists,
     ObjectHeld,
@@ -25,6 +26,8 @@ __all__ = [
     "StoreRefused",
     "StoreUnavailable",
     "Version",
+    "anchor_reader",
+    "anchor_writer",
     "content_key",
     "quarantine_key",
 ]

@@ -93,5 +93,5 @@ class TestRegistry:
 
     def test_has_no_kind_of_fact_that_holds_free_text(self):
         assert {kind.value for kind in FactKind} == {
-            "uuid", "uuids", "code", "codes", "count", "bytes", "flag", "instant",
+            "uuid", "uuids", "code", "codes", "count", "bytes", "flag", "instant", "digest",
         }  # fmt: skip

@@ -72,7 +72,7 @@ class TestAccountable:
 
     def test_refuses_when_the_database_does_not_answer(self, acting_as, monkeypatch):
         # Without the server's own limits, as when the server itself stands still.
-        monkeypatch.setattr("audit.operations.SERVER_TIMEOUT_MILLISECONDS", 0)
+        monkeypatch.setattr("audit.operations.events.SERVER_TIMEOUT_MILLISECONDS", 0)
 
         with acting_as("web"), refused_in_time(), accountable():
             append(**played())

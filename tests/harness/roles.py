@@ -17,7 +17,7 @@ from django.test import override_settings
 from config.servers import Servers
 from tests.harness.databases import address
 
-Role = Literal["owner", "web", "work", "purge"]
+Role = Literal["owner", "web", "work", "purge", "seal"]
 
 # The settings that a role's environment decides; what it does not name is None.
 DECIDED = (
@@ -48,6 +48,10 @@ class Stage:
         values["DATABASE_URL"] = address(values["DATABASE_URL"], database=self.database)
         if "KEYRING_DIR" in values:
             values["KEYRING_DIR"] = str(self.keys)
+        # All tests share one anchor bucket, whose locked objects stay.
+        values["AUDIT_ORIGIN"] = f"{self.database}/tallenne"
+        if "AUDIT_SEAL_KEYS_DIR" in values:
+            values["AUDIT_SEAL_KEYS_DIR"] = str(self.keys.parent / "seal-keys")
         if "REDIS_URL" in values:
             values["REDIS_URL"] = settings.REDIS_URL
         return values
@@ -78,6 +82,7 @@ class Stage:
             **{name: values.get(name) for name in DECIDED},
             "ALLOWED_HOSTS": ["localhost", "testserver"],
             "SECRET_KEY": values["SECRET_KEY"],
+            "AUDIT_ORIGIN": values["AUDIT_ORIGIN"],
             "KEYRING_DIR": Path(keys) if keys else None,
         }
 

@@ -1,4 +1,4 @@
-"""The tables of the audit log, as Django reads them; the database itself guards what is written."""
+"""Events and their details, as Django reads them; the database itself guards what is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The only code that writes the audit log."""
+"""Appends events to the audit log, each in the transaction of what it describes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

@@ -1,0 +1,151 @@
+"""`manage.py seal_audit`: the sealer, a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, InterfaceError, connection
+
+from audit import anchoring, clock, queries
+from audit.anchoring import AnchorUnavailable
+from audit.checks import UnsafeDatabase, refuse_unsafe_database
+from audit.events import Actor, log_name
+from audit.operations import anchoring as anchoring_operations
+from audit.operations.anchoring import LogForked, anchor, check_leads_on
+from audit.operations.sealing import Sealer, TreeAltered, introduce_key, waiting_logs
+from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
+
+NEEDS_A_PERSON = 1
+LONGEST_PAUSE_SECONDS = 30.0
+EXAMPLE = """\
+Example:
+  manage.py seal_audit           runs until it is stopped, one step each second
+  manage.py seal_audit --once    seals and anchors what waits now, and ends
+  manage.py seal_audit --restart installation
+                                 lets a log go on whose database was restored from a backup
+
+Exit code 1 if a log could not be sealed or anchored. Two sealers at once do no harm."""
+
+log = structlog.get_logger("tallenne.sealer")
+
+
+class Command(BaseCommand):
+    """Gives committed events their place in the tree, signs its head, and anchors it."""
+
+    help = "Seal the audit log, for as long as the process runs."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take --once or --restart."""
+        parser.epilog = EXAMPLE
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        way = parser.add_mutually_exclusive_group()
+        way.add_argument("--once", action="store_true", help="seal what waits, and end")
+        way.add_argument(
+            "--restart", metavar="LOG", help="go on under a new origin after a restored backup"
+        )
+
+    def handle(self, *, once: bool, restart: str | None, **_options: Any) -> None:
+        """Seal, once or until SIGTERM or Ctrl-C; an exit code of 1 means it needs a person."""
+        try:
+            refuse_unsafe_database()
+            work = _Work(SealingKeys.from_settings())
+        except (UnsafeDatabase, SealingKeysUnavailable, AnchorUnavailable) as error:
+            raise CommandError(str(error), returncode=NEEDS_A_PERSON) from error
+        if restart:
+            self._restart(restart)
+            return
+        if once:
+            work.step(anchors_now=True)
+            if work.problems:
+                raise CommandError("\n".join(work.problems), returncode=NEEDS_A_PERSON)
+            return
+        stop = threading.Event()
+
+        def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
+            stop.set()
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, ask_to_stop)
+        pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
+        while not stop.wait(pause):
+            try:
+                work.step()
+            except (DatabaseError, InterfaceError) as error:
+                # The database is away: what was committed waits in the queue.
+                connection.close()
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                log.warning("sealer_waits", error=type(error).__name__, pause_seconds=pause)
+            else:
+                pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
+
+    def _restart(self, name: str) -> None:
+        try:
+            origin = anchoring_operations.restart(
+                log=name,
+                store=anchoring.reader(),
+                actor=Actor.system("command"),
+                now=clock.now(),
+            )
+        except (AnchorUnavailable, ValueError) as error:
+            raise CommandError(str(error), returncode=NEEDS_A_PERSON) from error
+        self.stdout.write(f"Log {name} goes on as {origin.origin}, from {origin.from_size} events.")
+
+
+class _Work:
+    """What the sealer remembers from one step to the next."""
+
+    def __init__(self, keys: SealingKeys) -> None:
+        self._keys = keys
+        self._sealer = Sealer(keys)
+        self._writer, self._reader = anchoring.writer(), anchoring.reader()
+        self._led_on: set[str] = set()
+        self._anchored_at: dict[str, float] = {}
+        self.problems: list[str] = []
+
+    def step(self, *, anchors_now: bool = False) -> None:
+        """Seal what waits in each log, and anchor the heads whose time has come."""
+        self.problems = []
+        try:
+            introduce_key(keys=self._keys, now=clock.now())
+        except SealingKeysUnavailable as error:
+            self._report("", error)
+            return
+        for name in waiting_logs():
+            self._try(name, self._seal)
+        for name in map(log_name, queries.logs()):
+            due = self._anchored_at.get(name, 0.0) + settings.AUDIT_ANCHOR_INTERVAL_SECONDS
+            if anchors_now or time.monotonic() >= due:
+                self._try(name, self._anchor)
+
+    def _try(self, name: str, deed: Any) -> None:
+        try:
+            deed(name)
+        except (AnchorUnavailable, LogForked, SealingKeysUnavailable, TreeAltered) as error:
+            self._report(name, error)
+
+    def _seal(self, name: str) -> None:
+        # Asked of each log once: before the anchor has been heard, nothing more is signed.
+        if name not in self._led_on:
+            check_leads_on(log=name, store=self._reader)
+            self._led_on.add(name)
+        while (done := self._sealer.seal(log=name, now=clock.now())) is not None:
+            if done.vanished:
+                log.error("sealer_misses_events", log=name, events=done.vanished)
+            if not done.is_more:
+                return
+
+    def _anchor(self, name: str) -> None:
+        anchor(log=name, store=self._writer, now=clock.now())
+        self._anchored_at[name] = time.monotonic()
+
+    def _report(self, name: str, error: Exception) -> None:
+        self.problems.append(str(error))
+        log.error("sealer_cannot", log=name, error=type(error).__name__, reason=str(error))

@@ -1,0 +1,80 @@
+"""The Merkle trees of the logs, read from their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db import connection
+
+from audit.merkle import LEVEL_STEP, Tree
+from audit.models import Checkpoint, Leaf
+
+# Hashes are read by whole rows of siblings, and these are kept while one proof is made.
+_SIBLINGS = 1 << LEVEL_STEP
+_KEPT_ROWS = 64
+
+
+class TreeIncomplete(Exception):
+    """Hashes that the log's tree must have are not in the database: it was altered."""
+
+
+@dataclass(slots=True)
+class StoredNodes:
+    """The kept hashes of one log's tree as they are now; see `audit.merkle.Nodes`."""
+
+    log: str
+    _rows: dict[tuple[int, int], list[bytes]] = field(default_factory=dict)
+
+    def hashes(self, level: int, first: int, count: int) -> Sequence[bytes]:
+        """Give hashes that stand side by side. Raises TreeIncomplete."""
+        number, offset = divmod(first, _SIBLINGS)
+        row = self._row(level, number)
+        found = row[offset : offset + count]
+        if len(found) < count:
+            raise TreeIncomplete(f"The tree of log {self.log} lacks hashes at level {level}.")
+        return found
+
+    def _row(self, level: int, number: int) -> list[bytes]:
+        known = self._rows.get((level, number))
+        if known is not None:
+            return known
+        if len(self._rows) >= _KEPT_ROWS:
+            self._rows.clear()
+        first = number * _SIBLINGS
+        table, place = ("audit_leaf", "leaf_index") if level == 0 else ("audit_node", "node_index")
+        of_level = "" if level == 0 else "AND level = %s"
+        parameters: list[str | int] = [self.log, first, first + _SIBLINGS]
+        if level:
+            parameters.append(level)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT {place}, hash FROM {table} WHERE log = %s "  # noqa: S608 (constants)
+                f"AND {place} >= %s AND {place} < %s {of_level} ORDER BY {place}",
+                parameters,
+            )
+            rows = cursor.fetchall()
+        if [place for place, _ in rows] != list(range(first, first + len(rows))):
+            raise TreeIncomplete(f"The tree of log {self.log} has a gap at level {level}.")
+        hashes = self._rows[level, number] = [bytes(value) for _, value in rows]
+        return hashes
+
+
+def tree(*, log: str, size: int) -> Tree:
+    """Give the tree of a log's first `size` leaves."""
+    return Tree(StoredNodes(log), size)
+
+
+def newest_checkpoint(*, log: str) -> Checkpoint | None:
+    """Find the newest checkpoint of a log."""
+    return Checkpoint.objects.filter(log=log).order_by("-size").first()
+
+
+def checkpoint_after(*, log: str, leaf_index: int) -> Checkpoint | None:
+    """Find the first checkpoint whose tree has the leaf."""
+    return Checkpoint.objects.filter(log=log, size__gt=leaf_index).order_by("size").first()
+
+
+def leaf_of(*, event: int) -> Leaf | None:
+    """Find the leaf of an event by the id of its row; None while it is not sealed."""
+    return Leaf.objects.filter(event=event).first()
