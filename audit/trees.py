@@ -70,11 +70,6 @@ def newest_checkpoint(*, log: str) -> Checkpoint | None:
     return Checkpoint.objects.filter(log=log).order_by("-size").first()
 
 
-def checkpoint_after(*, log: str, leaf_index: int) -> Checkpoint | None:
-    """Find the first checkpoint whose tree has the leaf."""
-    return Checkpoint.objects.filter(log=log, size__gt=leaf_index).order_by("size").first()
-
-
 def leaf_of(*, event: int) -> Leaf | None:
     """Find the leaf of an event by the id of its row; None while it is not sealed."""
     return Leaf.objects.filter(event=event).first()

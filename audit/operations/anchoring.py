@@ -10,7 +10,7 @@ from django.db import transaction
 from audit import anchoring, trees, verify
 from audit.anchoring import AnchorPlace, AnchorReader, AnchorWriter
 from audit.events import Actor, EventType, Target, log_of
-from audit.models import Anchor, Checkpoint, Origin, SealingKey
+from audit.models import Anchor, Origin, SealingKey
 from audit.notes import VerifierKey
 from audit.operations.events import append
 from audit.operations.sealing import origin_name
@@ -56,40 +56,26 @@ def check_leads_on(*, log: str, store: AnchorReader) -> None:
 
     Raises LogForked, `audit.anchoring.AnchorUnavailable`.
     """
-    origin = Origin.objects.filter(log=log).order_by("-number").first()
-    found = anchoring.newest(store, log=log, number=origin.number if origin else 1)
-    if found is None:
-        return
-    place, note = found
-    newest = trees.newest_checkpoint(log=log)
-    size = newest.size if newest else 0
-    if not _is_ours(log, place, note) or (
-        place.size > size
-        or trees.tree(log=log, size=place.size).root() != verify.parse_checkpoint(note).root
-    ):
-        raise LogForked(log, anchored_size=place.size, size=size)
+    lost = _lost_head(log, store)
+    if lost is not None:
+        raise LogForked(log, anchored_size=lost[0].size, size=_size(log))
 
 
-@transaction.atomic
 def restart(*, log: str, store: AnchorReader, actor: Actor, now: datetime) -> Origin:
     """
     Let a log whose database was restored go on, under a new origin that names the lost head.
 
     Raises `audit.anchoring.AnchorUnavailable`; ValueError if the log leads on from its anchor.
     """
-    try:
-        check_leads_on(log=log, store=store)
-    except LogForked:
-        pass
-    else:
+    lost = _lost_head(log, store)
+    if lost is None:
         raise ValueError(f"Log {log} leads on from what was anchored: there is nothing to restart.")
-    last = Origin.objects.filter(log=log).order_by("-number").first()
-    number = last.number if last else 1
-    found = anchoring.newest(store, log=log, number=number)
-    assert found is not None
-    place, note = found
-    newest = trees.newest_checkpoint(log=log)
-    size = newest.size if newest else 0
+    return _start_anew(log, *lost, actor=actor, now=now)
+
+
+@transaction.atomic
+def _start_anew(log: str, place: AnchorPlace, note: str, *, actor: Actor, now: datetime) -> Origin:
+    size, number = _size(log), place.number + 1
     append(
         event_type=EventType.LOG_RESTARTED,
         actor=actor,
@@ -104,12 +90,32 @@ def restart(*, log: str, store: AnchorReader, actor: Actor, now: datetime) -> Or
     )
     return Origin.objects.create(
         log=log,
-        number=number + 1,
-        origin=origin_name(log, number + 1),
+        number=number,
+        origin=origin_name(log, number),
         from_size=size,
         continues=note,
         started_at=now,
     )
+
+
+def _lost_head(log: str, store: AnchorReader) -> tuple[AnchorPlace, str] | None:
+    """Give the head that was anchored last, if the database's log does not lead on from it."""
+    origin = Origin.objects.filter(log=log).order_by("-number").first()
+    found = anchoring.newest(store, log=log, number=origin.number if origin else 1)
+    if found is None:
+        return None
+    place, note = found
+    leads_on = (
+        _is_ours(log, place, note)
+        and place.size <= _size(log)
+        and trees.tree(log=log, size=place.size).root() == verify.parse_checkpoint(note).root
+    )
+    return None if leads_on else found
+
+
+def _size(log: str) -> int:
+    newest = trees.newest_checkpoint(log=log)
+    return newest.size if newest else 0
 
 
 def _is_ours(log: str, place: AnchorPlace, note: str) -> bool:
@@ -120,13 +126,7 @@ def _is_ours(log: str, place: AnchorPlace, note: str) -> bool:
     ]
     try:
         head = verify.open_note(note, keys)
-    except verify.Tampered:
+    except (verify.Tampered, verify.Incomplete):
+        # Signed by a key that the restored database never knew, or by nobody.
         return False
     return bool(head.origin == name and head.size == place.size)
-
-
-def unanchored_since(*, log: str) -> datetime | None:
-    """When the oldest checkpoint was made that no anchored one covers, None if there is none."""
-    last = Anchor.objects.filter(log=log).order_by("-size").values_list("size", flat=True).first()
-    rest = Checkpoint.objects.filter(log=log, size__gt=last or 0)
-    return rest.order_by("size").values_list("sealed_at", flat=True).first()
