@@ -79,7 +79,6 @@ def furnished(
     copies.start()
     yield made, copies
     copies.stop()
-    clones.give_back(stage.database)
 
 
 @pytest.fixture
@@ -144,6 +143,5 @@ def visitor(stage: Stage) -> Visitor:
 @pytest.fixture
 def centre(furnished: tuple[Centre, Clones], stage: Stage) -> Centre:
     """A contact centre of two companies: see tests.factories.Centre for who is who."""
-    made = copy.deepcopy(furnished[0])
-    made.stage = stage
-    return made
+    original = furnished[0]
+    return copy.deepcopy(original, {id(original.stage): stage})

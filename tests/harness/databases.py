@@ -1,4 +1,4 @@
-"""A migrated template database, and a clone of it for each test."""
+"""A migrated template database, and a clean clone of it for each test."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ import psycopg
 from psycopg import sql
 
 from config.servers import Servers
+from tests.harness.pristine import Pristine, transaction
 from tests.harness.session import DATA, ROOT
 
 TEMPLATE = "test_template_"
 CLONE = "test_clone_"
+# One is used, the other is cleaned meanwhile.
+AT_ONCE = 2
+PATIENCE_SECONDS = 120
 # What decides how the template looks besides the migrations themselves.
 DECIDING = ("requirements.txt", "config/grants.py", "config/settings.py", "*/grants.py")
 
@@ -110,65 +114,96 @@ def _owner(servers: Servers) -> Iterator[psycopg.Connection]:
 @dataclass(slots=True)
 class Clones:
     """
-    Ready clones of the template: one is made while a test runs, those used are dropped.
+    Ready clones of the template: while a test runs, the one before it is made clean again.
 
-    Cloning anew, as the owner, is the only way back: TRUNCATE is refused on the audit log.
+    What only has other rows is brought back row by row, under a new name, so that no process left
+    over from a test finds the database again. Where more differs it is dropped, and cloned anew.
     """
 
     servers: Servers
     source: str
-    _ready: Queue[str | BaseException] = field(default_factory=lambda: Queue(maxsize=1))
+    _ready: Queue[str | BaseException] = field(default_factory=Queue)
     _used: Queue[str | None] = field(default_factory=Queue)
-    _is_over: threading.Event = field(default_factory=threading.Event)
-    _workers: list[threading.Thread] = field(default_factory=list)
+    _clean_since: dict[str, str] = field(default_factory=dict)
+    _pristine: Pristine | None = None
+    _worker: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to make clones, and to drop used ones."""
-        for work in (self._make, self._drop):
-            thread = threading.Thread(target=work, name=f"clones-{work.__name__}", daemon=True)
-            thread.start()
-            self._workers.append(thread)
+        """Begin to make clones, and to clean used ones."""
+        self._worker = threading.Thread(target=self._work, name="clones", daemon=True)
+        self._worker.start()
 
     def take(self) -> str:
-        """Give the name of a fresh clone."""
-        name = self._ready.get()
+        """Give the name of a database as clean as a fresh clone."""
+        name = self._ready.get(timeout=PATIENCE_SECONDS)
         if isinstance(name, BaseException):
             raise name
         return name
 
     def give_back(self, name: str) -> None:
-        """Have a used clone dropped."""
+        """Have a used database cleaned."""
         self._used.put(name)
 
     def stop(self) -> None:
         """End; what is left is dropped when the next run starts, which has time for it."""
-        self._is_over.set()
-        self._ready.get()
-        self._workers[0].join()
-        while not self._used.empty():
-            self._used.get()
         self._used.put(None)
-        self._workers[1].join()
+        if self._worker:
+            self._worker.join()
 
-    def _make(self) -> None:
-        while not self._is_over.is_set():
-            try:
-                with _owner(self.servers) as connection:
-                    while not self._is_over.is_set():
-                        self._ready.put(clone(connection, source=self.source))
-            except psycopg.Error as failure:
-                self._ready.put(failure)
+    def _work(self) -> None:
+        try:
+            with _owner(self.servers) as owner:
+                for _ in range(AT_ONCE):
+                    self._ready.put(self._new(owner))
+                while (name := self._used.get()) is not None:
+                    self._ready.put(self._cleaned(owner, name) or self._replaced(owner, name))
+        except psycopg.Error as failure:
+            self._ready.put(failure)
 
-    def _drop(self) -> None:
+    def _new(self, owner: psycopg.Connection) -> str:
+        name = clone(owner, source=self.source)
+        with self._superuser(name) as connection:
+            if self._pristine is None:
+                self._pristine = Pristine.read(connection)
+            self._clean_since[name] = transaction(connection)
+        return name
+
+    def _cleaned(self, owner: psycopg.Connection, name: str) -> str | None:
+        """Clean and rename it; None where that is not enough, or somebody does not let go."""
+        assert self._pristine
+        try:
+            with self._superuser(name) as connection:
+                since = self._pristine.restore(connection, since=self._clean_since.pop(name))
+            if since is None:
+                return None
+            renamed = _clone_name()
+            owner.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(name), sql.Identifier(renamed)
+                )
+            )
+        except psycopg.Error:
+            return None
+        self._clean_since[renamed] = since
+        return renamed
+
+    def _replaced(self, owner: psycopg.Connection, name: str) -> str:
         # The owner may not end the connections of the other roles.
-        with psycopg.connect(self.servers.superuser_url(), autocommit=True) as connection:
-            while (name := self._used.get()) is not None:
-                drop(connection, name)
+        with self._superuser("postgres") as connection:
+            drop(connection, name)
+        return self._new(owner)
+
+    def _superuser(self, database: str) -> psycopg.Connection:
+        return psycopg.connect(self.servers.superuser_url(database), autocommit=True)
+
+
+def _clone_name() -> str:
+    return f"{CLONE}{os.getpid()}_{uuid4().hex[:8]}"
 
 
 def clone(connection: psycopg.Connection, *, source: str) -> str:
     """Make a database like the source, to which nobody may be connected; gives its name."""
-    name = f"{CLONE}{os.getpid()}_{uuid4().hex[:8]}"
+    name = _clone_name()
     # WAL_LOG, the default: FILE_COPY takes two checkpoints and is slower for so small a database.
     connection.execute(
         sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY wal_log").format(

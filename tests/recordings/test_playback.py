@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -519,12 +520,19 @@ class TestSlowListener:
         with psycopg.connect(servers.superuser_url(), autocommit=True) as superuser:
 
             def count() -> None:
+                # A server process is gone a moment after its client: one that is kept stays.
+                deadline = time.monotonic() + 5
+                while (kept := connections()) and time.monotonic() < deadline:
+                    time.sleep(0.02)
+                seen.append(kept)
+
+            def connections() -> int:
                 row = superuser.execute(
                     "SELECT count(*) FROM pg_stat_activity "
                     "WHERE datname = %s AND usename = 'tallenne_web'",
                     [centre.stage.database],
                 ).fetchone()
-                seen.append(row[0] if row else -1)
+                return row[0] if row else -1
 
             heard.while_sending = count
             heard.to_the_end()
