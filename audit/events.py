@@ -86,6 +86,7 @@ class EventType(StrEnum):
     PAGE_REFUSED = "page.refused"
     AUDIT_LISTED = "audit.listed"
     AUDIT_EXPORTED = "audit.exported"
+    BUNDLE_COMPLETED = "bundle.completed"
     DETAIL_ERASED = "detail.erased"
 
     SEALING_KEY_INTRODUCED = "sealing_key.introduced"

@@ -11,8 +11,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from audit.bundles.copies import Format
 from audit.events import EventType, is_reference, is_uuid
-from audit.export import Format
 from audit.queries import Filter
 from audit.registry import REGISTRY
 

@@ -44,8 +44,8 @@ _TEND = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role. Opening a log is left to the
 # owner: `audit_open_log` makes tables.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _APPEND + _READ,
-    "tallenne_work": _APPEND + _READ + _TEND,
+    "tallenne_web": _APPEND + _READ + _PROVE,
+    "tallenne_work": _APPEND + _READ + _PROVE + _TEND,
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
 }

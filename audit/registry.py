@@ -47,9 +47,11 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "destroy_after": (K.INSTANT, _("Kept until")),
     "destroyed": (K.COUNT, _("Destroyed")),
     "dialogs": (K.COUNT, _("Dialogs")),
+    "digest": (K.DIGEST, _("SHA-256")),
     "dry_run": (K.FLAG, _("Only tried out")),
     "due": (K.COUNT, _("Due")),
     "error": (K.CODE, _("Error")),
+    "export": (K.UUID, _("Export")),
     "failed": (K.COUNT, _("Failed")),
     "faults": (K.COUNT, _("Faults")),
     "filters": (K.CODES, _("Filters")),
@@ -269,6 +271,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PAGE_REFUSED: _rule(_("A page was refused"), "page reason permission", DENY),
     T.AUDIT_LISTED: _rule(_("The audit log was viewed"), "count filters from until page"),
     T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
+    T.BUNDLE_COMPLETED: _rule(_("An export was completed"), "digest export count size"),
     T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),
     T.SEALING_KEY_INTRODUCED: _rule(
         _("A key that signs the log was introduced"), "key previous reason"

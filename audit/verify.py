@@ -1,9 +1,11 @@
-"""Checks the audit log's proofs without our software or our server: this file, and `cryptography`.
+"""Checks what the audit log gave out, without our software or our server.
 
+    python verify.py BUNDLE [BUNDLE ...] --key public-keys.txt [--anchors FOLDER]
     python verify.py event.tlog-proof --key public-keys.txt
 
-Needs Python 3.9 or newer. Exit code 0: intact; 1: tampered; 2: incomplete, or not to be
-verified; 3: wrong use.
+This file needs Python 3.9 or newer and the package `cryptography`, and nothing else. A bundle is
+an export as a folder or as a .zip; of several the next must continue the one before. Exit code 0:
+intact; 1: tampered; 2: incomplete, or not to be verified; 3: wrong use.
 
 Sources: RFC 9162, section 2.1; C2SP signed-note, tlog-checkpoint and tlog-proof.
 """
@@ -14,10 +16,16 @@ import argparse
 import base64
 import binascii
 import hashlib
+import json
+import os
+import re
 import sys
-from collections.abc import Iterable, Sequence
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 try:
     from cryptography.exceptions import InvalidSignature
@@ -139,46 +147,112 @@ def check_consistency(
         raise Tampered("The later log does not continue the earlier one.")
 
 
-def root_beside(
+class Reckoner:
+    """A tree that grows from the left, by leaves and by subtrees of which only the root is known.
+
+    `roots` are those of its full subtrees, from the largest on.
+    """
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.roots: list[bytes] = []
+        self._tail = b""
+
+    def add_leaves(self, leaves: Iterable[bytes]) -> None:
+        """Add leaves, by their hashes."""
+        sha256, roots, size = hashlib.sha256, self.roots, self.size
+        for leaf in leaves:
+            root, index = leaf, size
+            while index & 1:
+                root = sha256(b"\x01" + roots.pop() + root).digest()
+                index >>= 1
+            roots.append(root)
+            size += 1
+        self.size = size
+
+    def add_subtree(self, count: int, root: bytes) -> None:
+        """Add so many leaves by the root above them; a count of no power of two ends the tree."""
+        if count & (count - 1):
+            self._tail = root
+        else:
+            index = self.size // count
+            while index & 1:
+                root = node_hash(self.roots.pop(), root)
+                index >>= 1
+            self.roots.append(root)
+        self.size += count
+
+    def root(self) -> bytes:
+        """Give the root of the whole tree."""
+        if not self.size:
+            return EMPTY_ROOT
+        roots = [*self.roots, self._tail] if self._tail else list(self.roots)
+        root = roots.pop()
+        while roots:
+            root = node_hash(roots.pop(), root)
+        return root
+
+
+def subtrees(first: int, last: int, size: int) -> Iterator[int]:
+    """Give how many leaves each of the largest subtrees has that fill a stretch of the tree."""
+    while first < last:
+        aligned = first & -first or size
+        if last == size and aligned >= size - first:
+            count = size - first
+        else:
+            count = 1 << (min(aligned, last - first).bit_length() - 1)
+        yield count
+        first += count
+
+
+def reckon(
     size: int,
     shown: Iterable[tuple[int, int]],
     leaves: Iterable[bytes],
     remainder: Iterable[bytes],
+    heads: Sequence[Checkpoint] = (),
 ) -> bytes:
     """
     Reckon the root of a tree of which some leaves are shown, and the rest is given by subtrees.
 
-    `shown` are half-open ranges, in order and apart; `leaves` are the hashes of all their leaves,
-    and `remainder` those of the largest subtrees without any, both from left to right.
+    `shown` are half-open ranges, in order; `leaves` are the hashes of all their leaves, and
+    `remainder` those of the largest subtrees without any, both from left to right. `heads` are
+    earlier ones, by size, compared on the way where the tree is known so far.
 
-    Raises Tampered if there are too few or too many of them.
+    Raises Tampered if there are too few or too many hashes, or a head is another.
     """
-    if size == 0:
-        return EMPTY_ROOT
-    ranges = iter([*shown, (size, size + 1)])
-    following = next(ranges)
-    of_leaves, of_rest = iter(leaves), iter(remainder)
+    tree, nothing = Reckoner(), b""
+    of_leaves, of_rest, waiting = iter(leaves), iter(remainder), list(reversed(heads))
 
-    def reckon(first: int, last: int) -> bytes:
-        nonlocal following
-        while following[1] <= first:
-            following = next(ranges)
-        if last <= following[0]:
-            return next(of_rest)
-        if last - first == 1:
-            return next(of_leaves)
-        middle = first + (1 << ((last - first - 1).bit_length() - 1))
-        left = reckon(first, middle)
-        return node_hash(left, reckon(middle, last))
+    def compare_heads() -> None:
+        while waiting and waiting[-1].size <= tree.size:
+            head = waiting.pop()
+            if head.size == tree.size and head.root != tree.root():
+                raise Tampered(
+                    f"The head of {head.size} events that was anchored is not the one these "
+                    "events lead to: the log was rewritten."
+                )
 
-    nothing = b""
-    try:
-        root = reckon(0, size)
-    except (StopIteration, RuntimeError):
-        raise Tampered("The proof has too few hashes for the events it is about.") from None
+    for first, last in [*shown, (size, size)]:
+        if not tree.size <= first <= last <= size:
+            raise Tampered("The proof's ranges are not in order.")
+        for count in subtrees(tree.size, first, size):
+            subtree = next(of_rest, nothing)
+            if not subtree:
+                raise Tampered("The proof has too few hashes for the events it is about.")
+            tree.add_subtree(count, subtree)
+        compare_heads()
+        while tree.size < last:
+            following = waiting[-1].size if waiting else last
+            step = min(last, max(following, tree.size + 1)) - tree.size
+            before = tree.size
+            tree.add_leaves(islice(of_leaves, step))
+            if tree.size < before + step:
+                raise Tampered("There are fewer events than the proof is about.")
+            compare_heads()
     if next(of_leaves, nothing) or next(of_rest, nothing):
         raise Tampered("The proof has more hashes than the events it is about need.")
-    return root
+    return tree.root()
 
 
 # --- Signed notes (C2SP) -------------------------------------------------------------------------
@@ -267,6 +341,14 @@ def _verifier(line: str) -> tuple[tuple[str, bytes], Ed25519PublicKey]:
     return (name, given_id), public
 
 
+def key_fingerprint(line: str) -> str:
+    """Give the SHA-256 of a public key by its line, name+hash+key. Raises Tampered."""
+    parts = line.split("+", 2)
+    if len(parts) < 3:
+        raise Tampered("A public key is not written as name+hash+key.")
+    return hashlib.sha256(decode(parts[2])[1:]).hexdigest()
+
+
 def _is_name(name: str) -> bool:
     return bool(name) and "+" not in name and not any(letter.isspace() for letter in name)
 
@@ -301,30 +383,404 @@ def check_proof(text: str, keys: Sequence[str]) -> tuple[Checkpoint, Proof]:
     return head, proof
 
 
+# --- Bundles -------------------------------------------------------------------------------------
+
+MANIFEST, SEAL, SEAL_CONSISTENCY = "manifest.json", "bundle.tlog-proof", "bundle.consistency"
+CHECKPOINT, KEYS, PROOF = "checkpoint.txt", "keys.txt", "proof.txt"
+BUNDLE_FORMAT, BUNDLE_PROOF_HEAD = "tallenne-audit-bundle@v1", "tallenne-audit-bundle-proof@v1"
+BUNDLE_COMPLETED, KEY_INTRODUCED = "bundle.completed", "sealing_key.introduced"
+MOST_FAULTS = 20
+# In a canonical body no other member of any object is called ts, and no string holds a bare quote.
+HAPPENED_AT = re.compile(rb',"ts":"([^"]{27})"')
+# Which member of a body an export's filter is about.
+FILTERS = {
+    "actor": lambda body: [body.get("act", {}).get("ref")],
+    "type": lambda body: [body.get("op")],
+    "outcome": lambda body: [body.get("out")],
+    "about": lambda body: [body.get("obj", {}).get("ref"), body.get("x", {}).get("conversation")],
+}
+
+
+class Files:
+    """The files of a bundle, whether it is a folder or a .zip."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._zip = None if Path(path).is_dir() else zipfile.ZipFile(path)
+        if self._zip:
+            self.names = [name for name in self._zip.namelist() if not name.endswith("/")]
+        else:
+            root = Path(path)
+            self.names = [p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file()]
+        if len(self.names) != len(set(self.names)):
+            raise Tampered("The bundle has two files of one name.")
+
+    def read(self, name: str) -> bytes:
+        """Read a file whole. Raises Incomplete, Tampered."""
+        if name not in self.names:
+            raise Incomplete(f"{name} is missing from the bundle.")
+        if self._zip is None:
+            return (Path(self.path) / name).read_bytes()
+        try:
+            return self._zip.read(name)
+        except Exception as error:  # whatever zlib and zipfile make of bytes that were changed
+            raise Tampered(f"{name} cannot be unpacked: {error}.") from error
+
+    def text(self, name: str) -> str:
+        """Read a file as text. Raises Incomplete, Tampered."""
+        try:
+            return self.read(name).decode()
+        except UnicodeDecodeError:
+            raise Tampered(f"{name} is not text.") from None
+
+
+class Part(NamedTuple):
+    """What is found in one file of events: hashes of its leaves, and what is wrong in it."""
+
+    leaves: bytes
+    outside: int  # events that do not fit the time asked for
+    faults: list[str]
+
+
+class Bundle(NamedTuple):
+    """A bundle that was found intact."""
+
+    name: str
+    head: Checkpoint
+    manifest: dict[str, Any]
+    ranges: list[tuple[int, int]]
+    events: int
+    signed_by: list[str]
+    anchors: int
+    notes: list[str]
+
+
+def check_bundle(
+    path: str,
+    keys: Sequence[str],
+    anchors: Sequence[str] = (),
+    jobs: int = 1,
+    on_progress: Any = None,
+) -> Bundle:
+    """
+    Check a bundle: that its events are in the log whose head was signed, and all files as written.
+
+    `anchors` are notes from the anchor. Raises Tampered, Incomplete, OSError.
+    """
+    try:
+        files = Files(path)
+    except zipfile.BadZipFile as error:
+        raise Tampered(f"The .zip cannot be opened: {error}.") from None
+    faults: list[str] = []
+    manifest = _json(files.text(MANIFEST), MANIFEST)
+    try:
+        return _check_bundle(files, manifest, keys, anchors, jobs, on_progress, faults)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Tampered(f"{MANIFEST} is not written as one: {error!r}.") from error
+    except Tampered as error:
+        raise Tampered("\n".join([*faults, str(error)])) from None
+
+
+def _check_bundle(
+    files: Files,
+    manifest: dict[str, Any],
+    keys: Sequence[str],
+    anchors: Sequence[str],
+    jobs: int,
+    on_progress: Any,
+    faults: list[str],
+) -> Bundle:
+    if manifest["format"] != BUNDLE_FORMAT:
+        raise Incomplete(f"The bundle is of another format: {manifest['format']}.")
+    trusted = _follow_keys(files, keys)
+    head = open_note(files.text(CHECKPOINT), trusted)
+    listed = {file["path"]: file for file in manifest["files"]}
+    own = {MANIFEST, SEAL, SEAL_CONSISTENCY}
+    missing = [name for name in listed if name not in files.names]
+    if missing:
+        raise Incomplete(f"{missing[0]} is missing from the bundle.")
+    ranges, remainder = _read_ranges(files.text(PROOF), head.size)
+    parts = [file for file in manifest["files"] if file.get("events") is not None]
+    leaves: list[bytes] = []
+    outside, number, places = 0, 0, _places(ranges)
+    work = [(files.path, file, listed[file["leaves"]], manifest["query"]) for file in parts]
+    pool = ProcessPoolExecutor(jobs) if jobs > 1 and len(work) > 1 else None
+    try:
+        for part in (pool.map if pool else map)(_check_part, work):
+            leaves.append(part.leaves)
+            outside += part.outside
+            at = list(islice(places, len(part.leaves) // HASH_BYTES))
+            for fault in part.faults:
+                line, _, rest = fault.partition(" ")
+                place = f" (place {at[int(line)]} of the log)" if int(line) < len(at) else ""
+                faults.append(f"{work[number][1]['path']}, line {int(line) + 1}{place}: {rest}")
+            number += 1
+            if on_progress:
+                on_progress(number, len(work))
+    finally:
+        if pool:
+            pool.shutdown()
+    faults += [
+        f"{name}: it is not the file that was exported."
+        for name, file in listed.items()
+        if file.get("events") is None and not _is_as_listed(files.read(name), file)
+    ]
+    faults += [
+        f"{name}: it is not part of what was exported."
+        for name in sorted(set(files.names) - set(listed) - own)
+    ]
+    heads = _heads(anchors, trusted, head)
+    all_leaves = (
+        part[at : at + HASH_BYTES] for part in leaves for at in range(0, len(part), HASH_BYTES)
+    )
+    if reckon(head.size, ranges, all_leaves, remainder, heads) != head.root:
+        raise Tampered("The events are not those of the log whose head was signed.")
+    if faults:
+        raise Tampered("The bundle was altered.")
+    tree = manifest["tree"]
+    if (tree["size"], tree["root"], tree["origin"]) != (head.size, head.root.hex(), head.origin):
+        raise Tampered("The manifest speaks of another head than the one that was signed.")
+    events = sum(file["events"] for file in parts)
+    if events != sum(last - first for first, last in ranges) or outside != manifest["outside"]:
+        raise Tampered("The manifest counts other events than there are.")
+    if manifest["is_all"] and len(ranges) > 1:
+        raise Tampered("The bundle says it has all events, and leaves some out.")
+    _check_seal(files, trusted, head)
+    inside = [one for one in heads if one.size == head.size or _covers(ranges, one.size)]
+    notes = []
+    if len(heads) > len(inside):
+        notes.append(f"{len(heads) - len(inside)} anchored heads lie outside of what it shows.")
+    name = Path(files.path).name
+    return Bundle(
+        name, head, manifest, ranges, events, _signers(files, trusted), len(inside), notes
+    )
+
+
+def check_chain(bundles: Sequence[Bundle]) -> list[str]:
+    """
+    Check that of each log's bundles the next continues the one before; gives what to know.
+
+    Raises Tampered, Incomplete.
+    """
+    notes = []
+    ordered = sorted(bundles, key=lambda bundle: (bundle.manifest["log"], bundle.head.size))
+    for at in range(1, len(ordered)):
+        earlier, later = ordered[at - 1], ordered[at]
+        if earlier.manifest["log"] != later.manifest["log"]:
+            continue
+        size = earlier.head.size
+        if size != later.head.size:
+            known = {entry["size"]: entry for entry in later.manifest["continues"]}
+            if size not in known:
+                raise Incomplete(f"{later.name} has no proof that it continues {earlier.name}.")
+            proof = [decode(step) for step in known[size]["proof"]]
+        else:
+            proof = []
+        check_consistency(size, later.head.size, proof, earlier.head.root, later.head.root)
+        if earlier.manifest["is_all"] and later.manifest["is_all"] and later.ranges:
+            end = earlier.ranges[-1][1] if earlier.ranges else size
+            if later.ranges[0][0] > end:
+                notes.append(
+                    f"Between {earlier.name} and {later.name} "
+                    f"{later.ranges[0][0] - end} events of the log are in neither."
+                )
+    return notes
+
+
+def _check_part(work: tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]) -> Part:
+    """Hash each event of a file, and compare it with the leaf that stands beside it."""
+    path, file, leaf_file, query = work
+    files = Files(path)
+    data, kept = files.read(file["path"]), files.read(leaf_file["path"])
+    faults: list[str] = []
+    lines = data.split(b"\n")
+    if lines.pop() != b"":
+        faults.append(f"{len(lines)} the file does not end with a line.")
+    sha256 = hashlib.sha256
+    hashes = [sha256(b"\x00" + line).digest() for line in lines]
+    if b"".join(hashes) != kept:
+        for number, value in enumerate(hashes):
+            at = number * HASH_BYTES
+            if kept[at : at + HASH_BYTES] != value:
+                faults.append(f"{number} the event is not the one that was sealed.")
+                if len(faults) == MOST_FAULTS:
+                    break
+        if len(kept) != len(hashes) * HASH_BYTES:
+            faults.append(f"{len(hashes)} the file has more or fewer events than were exported.")
+    for name, content, entry in (("events", data, file), ("leaves", kept, leaf_file)):
+        if not _is_as_listed(content, entry) and not faults:
+            faults.append(f"0 the file of {name} is not the one that was exported.")
+    if not faults and len(hashes) != file["events"]:
+        faults.append(f"{len(hashes)} the manifest counts {file['events']} events here.")
+    outside = 0
+    first, last = query.get("from") or "", query.get("until") or "~"
+    asked = {name: query[name] for name in FILTERS if query.get(name)}
+    for number, line in enumerate(lines):
+        found = HAPPENED_AT.search(line)
+        if found is None:
+            faults.append(f"{number} the event does not say when it happened.")
+        elif not first <= found[1].decode() < last:
+            outside += 1
+        if asked and not _fits(line, asked):
+            faults.append(f"{number} the event is not one that was asked for.")
+        if len(faults) >= MOST_FAULTS:
+            break
+    return Part(b"".join(hashes), outside, faults)
+
+
+def _fits(line: bytes, asked: dict[str, str]) -> bool:
+    try:
+        body = json.loads(line)
+        return all(value in FILTERS[name](body) for name, value in asked.items())
+    except (ValueError, AttributeError):
+        return False
+
+
+def _is_as_listed(content: bytes, entry: dict[str, Any]) -> bool:
+    return bool(
+        len(content) == entry["bytes"] and hashlib.sha256(content).hexdigest() == entry["sha256"]
+    )
+
+
+def _read_ranges(text: str, size: int) -> tuple[list[tuple[int, int]], list[bytes]]:
+    lines = text.split("\n")
+    if lines[:2] != [BUNDLE_PROOF_HEAD, f"size {size}"] or lines.pop() != "":
+        raise Tampered(f"{PROOF} is not written as one, or for another head.")
+    ranges: list[tuple[int, int]] = []
+    at = 2
+    while at < len(lines) and lines[at]:
+        word, _, rest = lines[at].partition(" ")
+        first, _, last = rest.partition(" ")
+        if word != "leaves" or not (first.isdigit() and last.isdigit()) or int(first) >= int(last):
+            raise Tampered(f"{PROOF} has a line that is no range.")
+        if rest != f"{int(first)} {int(last)}":
+            raise Tampered(f"{PROOF} has a number that is not written as one.")
+        if ranges and ranges[-1][1] == int(first):
+            ranges[-1] = (ranges[-1][0], int(last))
+        else:
+            ranges.append((int(first), int(last)))
+        at += 1
+    remainder = [decode(line) for line in lines[at + 1 :]]
+    if at >= len(lines) or any(len(value) != HASH_BYTES for value in remainder):
+        raise Tampered(f"{PROOF} is not written as one.")
+    return ranges, remainder
+
+
+def _places(ranges: Iterable[tuple[int, int]]) -> Iterator[int]:
+    for first, last in ranges:
+        yield from range(first, last)
+
+
+def _covers(ranges: Sequence[tuple[int, int]], size: int) -> bool:
+    return any(first <= size <= last for first, last in ranges[:1])
+
+
+def _heads(anchors: Sequence[str], keys: Sequence[str], head: Checkpoint) -> list[Checkpoint]:
+    found = []
+    for note in anchors:
+        anchored = parse_checkpoint(note)
+        if anchored.origin != head.origin:
+            continue
+        open_note(note, keys)
+        if anchored.size == head.size and anchored.root != head.root:
+            raise Tampered(f"Another head of {head.size} events was anchored: the log was forked.")
+        found.append(anchored)
+    return sorted(set(found), key=lambda one: one.size)
+
+
+def _follow_keys(files: Files, keys: Sequence[str]) -> list[str]:
+    """Give the trusted keys and those that they introduced, each proven by an event of the log."""
+    trusted = list(keys)
+    candidates = {key_fingerprint(line): line for line in files.text(KEYS).splitlines()}
+    for name in sorted(name for name in files.names if name.startswith("keys/")):
+        _head, proof = check_proof(files.text(name), trusted)
+        body = _json(proof.extra.decode(errors="replace"), name)
+        if body.get("op") != KEY_INTRODUCED or body["x"]["key"] not in candidates:
+            raise Tampered(f"{name} does not introduce a key of the bundle.")
+        trusted.append(candidates[body["x"]["key"]])
+    return trusted
+
+
+def _signers(files: Files, keys: Sequence[str]) -> list[str]:
+    """Give the SHA-256 of the trusted keys that signed the head."""
+    note = files.text(CHECKPOINT)
+    signed = []
+    for line in keys:
+        try:
+            open_note(note, [line])
+        except Incomplete:
+            continue
+        signed.append(key_fingerprint(line))
+    return signed
+
+
+def _check_seal(files: Files, keys: Sequence[str], head: Checkpoint) -> None:
+    """Check that the log itself has an event which names the digest of this manifest."""
+    if SEAL not in files.names:
+        raise Incomplete(f"{SEAL} is missing: nothing says that the manifest was not altered.")
+    sealed, proof = check_proof(files.text(SEAL), keys)
+    body = _json(proof.extra.decode(errors="replace"), SEAL)
+    digest = hashlib.sha256(files.read(MANIFEST)).hexdigest()
+    if body.get("op") != BUNDLE_COMPLETED or body["x"]["digest"] != digest:
+        raise Tampered("The manifest is not the one that the log has sealed.")
+    if sealed.origin != head.origin:
+        raise Incomplete("The log was restarted while the bundle was made.")
+    text = files.text(SEAL_CONSISTENCY)
+    steps = [decode(line) for line in text.split("\n")[:-1]]
+    if text and not text.endswith("\n"):
+        raise Tampered(f"{SEAL_CONSISTENCY} is not written as one.")
+    check_consistency(head.size, sealed.size, steps, head.root, sealed.root)
+
+
+def _json(text: str, name: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        raise Tampered(f"{name} is no JSON.") from None
+    if not isinstance(found, dict):
+        raise Tampered(f"{name} is no JSON object.")
+    return found
+
+
 # --- The command ---------------------------------------------------------------------------------
 
 
 def read_keys(given: str) -> list[str]:
     """Read the public keys, one a line, from a file or from the argument itself."""
-    path = Path(given)
-    text = path.read_text(encoding="utf-8") if path.is_file() else given
+    is_file = os.path.isfile(given)  # noqa: PTH113 (a long line of keys is no error here)
+    text = Path(given).read_text(encoding="utf-8") if is_file else given
     return [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def read_anchors(folder: Path) -> list[str]:
+    """Read the heads that were taken from the anchor, one a file, the oldest version of each."""
+    return [
+        path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="verify.py",
-        description="Check an event's proof from the audit log, offline.",
-        epilog="Example: python verify.py event.tlog-proof --key public-keys.txt\n\n"
+        description="Check bundles of the audit log, or the proof of one event, offline.",
+        epilog="Example: python verify.py 2026-10.zip 2026-11.zip --key public-keys.txt\n\n"
         "Exit code 0: intact, 1: tampered, 2: incomplete, 3: wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("path", type=Path, help="a .tlog-proof file")
+    parser.add_argument(
+        "path", nargs="+", type=Path, help="a bundle (folder or .zip), or a .tlog-proof file"
+    )
     parser.add_argument(
         "--key",
         required=True,
         help="the log's public keys, one a line as name+hash+key: a file, or the line itself; "
         "from somebody you trust, not from whom you check",
+    )
+    parser.add_argument(
+        "--anchors", type=Path, help="a folder of heads that were taken from the anchor"
+    )
+    parser.add_argument(
+        "--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side"
     )
     return parser
 
@@ -337,25 +793,62 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stopped:
         return WRONG_USE if stopped.code else INTACT
     try:
-        text = options.path.read_text(encoding="utf-8")
         keys = read_keys(options.key)
-    except OSError as error:
-        print(f"{error.filename} cannot be read: {error.strerror}.", file=sys.stderr)
-        return WRONG_USE
-    except UnicodeDecodeError:
-        print("TAMPERED: the file is not text.", file=sys.stderr)
-        return TAMPERED
-    try:
-        head, proof = check_proof(text, keys)
+        anchors = read_anchors(options.anchors) if options.anchors else []
+        bundles = []
+        for path in options.path:
+            if path.is_dir() or zipfile.is_zipfile(path) or path.suffix == ".zip":
+                bundles.append(_say_bundle(path, keys, anchors, options.jobs))
+            else:
+                _say_proof(path, keys)
+        for note in check_chain(bundles):
+            print(f"  Note: {note}")
+        if len(bundles) > 1:
+            print("INTACT: the bundles continue one another.")
     except Tampered as error:
         print(f"TAMPERED: {error}", file=sys.stderr)
         return TAMPERED
     except Incomplete as error:
         print(f"INCOMPLETE: {error}", file=sys.stderr)
         return INCOMPLETE
+    except OSError as error:
+        print(f"{error.filename} cannot be read: {error.strerror}.", file=sys.stderr)
+        return WRONG_USE
+    return INTACT
+
+
+def _say_proof(path: Path, keys: Sequence[str]) -> None:
+    try:
+        text = path.read_bytes().decode()
+    except UnicodeDecodeError:
+        raise Tampered("the file is not text.") from None
+    head, proof = check_proof(text, keys)
     print(f"INTACT: event {proof.leaf_index} of {head.size} in the log {head.origin}")
     print(proof.extra.decode(errors="replace"))
-    return INTACT
+
+
+def _say_bundle(path: Path, keys: Sequence[str], anchors: Sequence[str], jobs: int) -> Bundle:
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            print(f"\r{path.name}: {done} of {total} files", end="", file=sys.stderr)
+            if done == total:
+                print(file=sys.stderr)
+
+    bundle = check_bundle(str(path), keys, anchors, jobs, show)
+    first = bundle.ranges[0][0] if bundle.ranges else 0
+    last = bundle.ranges[-1][1] if bundle.ranges else 0
+    everything = (
+        f"all that lie at places {first} to {last - 1}"
+        if bundle.manifest["is_all"] and bundle.ranges
+        else "chosen ones; that none of the kind is missing is not proven"
+    )
+    print(f"INTACT: {bundle.name}, {bundle.events} events of the log {bundle.head.origin}")
+    print(f"  {everything}; the log then had {bundle.head.size}")
+    print(f"  head signed by the key {', '.join(bundle.signed_by)}")
+    print(f"  anchored heads compared: {bundle.anchors}")
+    for note in bundle.notes:
+        print(f"  Note: {note}")
+    return bundle
 
 
 if __name__ == "__main__":

@@ -1,24 +1,21 @@
-"""The audit log's pages: looking into a log, and taking it along."""
+"""The audit log's page: looking into a log."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.http.response import HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
-from audit import clock, export, queries
+from audit import clock, queries
+from audit.bundles.copies import Format
 from audit.events import INSTALLATION, Actor, EventType, Target, log_name
-from audit.forms import ExportForm, FilterForm
+from audit.forms import FilterForm
 from audit.names import names_of
 from audit.operations import AuditUnavailable, accountable, append, append_alone
 from audit.presentation import LogChoice, describe, references_of
@@ -30,10 +27,10 @@ EXPORT = "audit.export"
 @require_GET
 def log_page(request: HttpRequest) -> HttpResponse:
     """Show events of one log, newest first; the look itself is an event in it."""
-    log = _permitted_log(request, READ, request.GET.get("log"))
+    log = permitted_log(request, READ, request.GET.get("log"))
     form = FilterForm(request.GET)
     if not form.is_valid():
-        return _render_log(request, log, form, queries.Page([], None))
+        return render_log(request, log, form, queries.Page([], None))
     wanted = form.wanted(log)
     try:
         after = queries.Place.parse(request.GET["after"]) if request.GET.get("after") else None
@@ -44,7 +41,7 @@ def log_page(request: HttpRequest) -> HttpResponse:
             page = queries.page(wanted=wanted, after=after, rows=queries.PAGE_ROWS)
             append(
                 event_type=EventType.AUDIT_LISTED,
-                actor=_actor(request),
+                actor=actor_of(request),
                 now=clock.now(),
                 log=log,
                 target=Target("log", log_name(log)),
@@ -56,33 +53,11 @@ def log_page(request: HttpRequest) -> HttpResponse:
                 },
             )
     except AuditUnavailable as error:
-        return _unavailable(request, error)
-    return _render_log(request, log, form, page)
+        return unavailable(request, error)
+    return render_log(request, log, form, page)
 
 
-@require_POST
-def export_log(request: HttpRequest) -> HttpResponseBase:
-    """Send events of one log as a file, once the export has been logged."""
-    log = _permitted_log(request, EXPORT, request.POST.get("log"))
-    form = ExportForm(request.POST)
-    if not form.is_valid():
-        return _render_log(request, log, form, queries.Page([], None), status=400)
-    written = export.Format(form.cleaned_data["format"])
-    now = clock.now()
-    try:
-        pieces = export.begin(wanted=form.wanted(log), form=written, actor=_actor(request), now=now)
-    except AuditUnavailable as error:
-        return _unavailable(request, error)
-    # Under ASGI Django would gather a plain iterator whole before it sends anything.
-    streamed = _in_thread(pieces) if isinstance(request, ASGIRequest) else pieces
-    answer = StreamingHttpResponse(streamed, content_type=export.CONTENT_TYPES[written])
-    answer.headers["Content-Disposition"] = (
-        f'attachment; filename="audit-{log_name(log)}-{now:%Y%m%dT%H%M%SZ}.{written.value}"'
-    )
-    return answer
-
-
-def _permitted_log(request: HttpRequest, permission: str, name: str | None) -> UUID | None:
+def permitted_log(request: HttpRequest, permission: str, name: str | None) -> UUID | None:
     """
     The log asked for, or the first the person may see.
 
@@ -99,7 +74,7 @@ def _permitted_log(request: HttpRequest, permission: str, name: str | None) -> U
     try:
         append_alone(
             event_type=EventType.PAGE_REFUSED,
-            actor=_actor(request),
+            actor=actor_of(request),
             now=clock.now(),
             log=refused,
             target=Target("log", log_name(refused) if asked else "unknown"),
@@ -111,13 +86,14 @@ def _permitted_log(request: HttpRequest, permission: str, name: str | None) -> U
     raise Http404
 
 
-def _render_log(
+def render_log(
     request: HttpRequest,
     log: UUID | None,
     form: FilterForm,
     page: queries.Page,
     status: int = 200,
 ) -> HttpResponse:
+    """Show events of a log with the form they were asked for by."""
     user = cast(Any, request.user)
     readable = [one for one in queries.logs() if user.has_perm(READ, one)]
     details = queries.details([event.event_id for event in page.events])
@@ -144,7 +120,7 @@ def _render_log(
             ],
             "is_filtered": any(form.data.get(name) for name in form.fields),
             "may_export": user.has_perm(EXPORT, log),
-            "formats": list(export.Format),
+            "formats": list(Format),
             "older_url": f"?{urlencode([*filters, ('after', str(page.next_place))])}"
             if page.next_place
             else None,
@@ -153,18 +129,12 @@ def _render_log(
     )
 
 
-def _unavailable(request: HttpRequest, error: AuditUnavailable) -> HttpResponse:
+def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Say that it is not possible for now, and why."""
     return render(request, "audit/unavailable.html", {"message": str(error)}, status=503)
 
 
-def _actor(request: HttpRequest) -> Actor:
+def actor_of(request: HttpRequest) -> Actor:
+    """Give who asks, as events name her."""
     # The project's user has a random reference; this app knows no more of her than that.
     return Actor.user(cast(Any, request.user).reference)
-
-
-async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    def following() -> bytes | None:
-        return next(pieces, None)
-
-    while (piece := await sync_to_async(following)()) is not None:
-        yield piece

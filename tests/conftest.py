@@ -14,6 +14,7 @@ from tests.harness import databases, session
 
 if TYPE_CHECKING:
     from accounts.models import User
+    from audit.sealing_keys import SealingKeys
     from config.servers import Servers
     from tests.factories import Centre
     from tests.harness.databases import Clones
@@ -130,6 +131,15 @@ def signed_in(stage: Stage) -> Callable[[User], Visitor]:
     from tests.harness.visitors import Visitor
 
     return lambda user: Visitor(stage, user)
+
+
+@pytest.fixture
+def sealer(stage: Stage) -> Iterator[SealingKeys]:
+    """A sealer that runs beside the test, and the keys it signs with."""
+    from tests.harness.sealer import sealed_meanwhile
+
+    with sealed_meanwhile(stage.keys.parent / "seal-keys") as keys:
+        yield keys
 
 
 @pytest.fixture

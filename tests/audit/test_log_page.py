@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 from html import unescape
@@ -17,8 +15,10 @@ from django.urls import reverse
 
 from accounts.models import User
 from accounts.roles import Role
+from audit import proofs, verify
 from audit.events import Actor, EventType
-from audit.models import Event
+from audit.models import Checkpoint, Event
+from audit.operations import exporting
 from tests import factories
 from tests.audit.given import at_minute, happened, played, run, signed_in
 
@@ -170,22 +170,30 @@ class TestLogPage:
 
 
 class TestExportButton:
-    def test_sends_the_file_once_it_is_logged(self, signed_in, vakka, olga):
+    def test_sends_a_bundle_of_what_the_page_lists(self, sealer, signed_in, vakka, olga, tmp_path):
+        happened(signed_in_event(log=vakka.pk))
         listened = happened(played(log=vakka.pk))
 
         answer = signed_in(olga).post(
-            reverse("audit:export"), {"log": str(vakka.pk), "format": "csv"}
+            reverse("audit:export"),
+            {"log": str(vakka.pk), "format": "csv", "what": "dialog.played"},
         )
 
-        last = list(csv.DictReader(io.StringIO(answer.text)))[-1]
-        assert last["event_id"] == str(listened.event_id)
+        path = tmp_path / "bundle.zip"
+        path.write_bytes(answer.body)
+        found = verify.check_bundle(str(path), proofs.public_keys(log=str(vakka.pk)))
+        assert found.events == 1
+        assert found.manifest["query"]["type"] == "dialog.played"
+        assert verify.Files(str(path)).text("events/000001.jsonl") == listened.body + "\n"
         assert answer.headers["Content-Disposition"].startswith("attachment;")
         assert events(EventType.AUDIT_EXPORTED).get().actor == str(olga.reference)
 
-    def test_sends_it_piece_by_piece_through_asgi(self, stage, signed_in, vakka, olga, monkeypatch):
-        happened(played(log=vakka.pk))
-        happened(played(log=vakka.pk))
-        monkeypatch.setattr("audit.export.stream.__kwdefaults__", {"rows": 1})
+    def test_sends_it_piece_by_piece_through_asgi(
+        self, sealer, stage, signed_in, vakka, olga, monkeypatch
+    ):
+        for _ in range(4):
+            happened(played(log=vakka.pk))
+        monkeypatch.setattr("audit.bundles.building.EVENTS_PER_PART", 1)
         browser = AsyncClient()
         browser.cookies = signed_in(olga).client.cookies
 
@@ -199,18 +207,17 @@ class TestExportButton:
         with stage.acting_as("web"):
             sent = async_to_sync(pieces)()
 
-        assert [json.loads(piece)["op"] for piece in sent if piece] == ["dialog.played"] * 2
+        assert len([piece for piece in sent if b"/0000" in piece]) >= 4
 
-    def test_takes_the_filters_of_the_page(self, signed_in, vakka, olga):
-        happened(signed_in_event(log=vakka.pk))
-        listened = happened(played(log=vakka.pk))
+    def test_is_refused_for_now_when_nobody_seals(self, signed_in, vakka, olga, monkeypatch):
+        monkeypatch.setattr("audit.operations.exporting.PATIENCE_SECONDS", 0.2)
 
         answer = signed_in(olga).post(
-            reverse("audit:export"),
-            {"log": str(vakka.pk), "format": "jsonl", "what": "dialog.played"},
+            reverse("audit:export"), {"log": str(vakka.pk), "format": "csv"}
         )
 
-        assert answer.text == listened.body + "\n"
+        assert answer.status == 503
+        assert "seal_audit" in answer.text
 
     def test_is_refused_to_an_outsider(self, signed_in, vakka, charlie):
         answer = signed_in(charlie).post(
@@ -231,6 +238,64 @@ class TestExportButton:
 
     def test_is_no_link(self, signed_in, vakka, olga):
         assert signed_in(olga).get(reverse("audit:export")).status == 405
+
+
+class TestProof:
+    def test_of_an_event_stands_beside_it(self, sealer, signed_in, vakka, olga):
+        listened = happened(played(log=vakka.pk))
+        wait_until_sealed(listened)
+        browser = signed_in(olga)
+        address = reverse("audit:proof", args=[vakka.pk, listened.event_id])
+
+        assert address in browser.get(f"{reverse('audit:log')}?log={vakka.pk}").text
+        answer = browser.get(address)
+
+        keys = browser.get(reverse("audit:keys", args=[vakka.pk])).text.splitlines()
+        _head, proof = verify.check_proof(answer.text, keys)
+        assert proof.extra.decode() == listened.body
+        logged = events(EventType.AUDIT_EXPORTED).get()
+        assert json.loads(logged.body)["x"]["format"] == "tlog-proof"
+
+    def test_of_two_heads_is_json(self, sealer, signed_in, vakka, olga):
+        wait_until_sealed(happened(played(log=vakka.pk)))
+        size = Checkpoint.objects.filter(log=str(vakka.pk)).earliest("size").size
+        address = reverse("audit:consistency", args=[vakka.pk])
+
+        answer = signed_in(olga).get(f"{address}?earlier={size}")
+
+        assert json.loads(answer.text).keys() == {"earlier", "later", "proof"}
+        assert signed_in(olga).get(f"{address}?earlier=many").status == 400
+        assert signed_in(olga).get(f"{address}?earlier=123456").status == 404
+
+    @pytest.mark.parametrize("page", ["proof", "consistency", "keys"])
+    def test_is_refused_to_an_outsider(self, signed_in, vakka, charlie, page):
+        event = happened(played(log=vakka.pk))
+        arguments = [vakka.pk, *([event.event_id] if page == "proof" else [])]
+
+        answer = signed_in(charlie).get(reverse(f"audit:{page}", args=arguments) + "?earlier=1")
+
+        assert answer.status == 404
+        assert events(EventType.PAGE_REFUSED).get().log == str(vakka.pk)
+
+    def test_of_another_logs_event_is_refused(self, sealer, signed_in, vakka, olga):
+        event = happened(played())
+
+        answer = signed_in(olga).get(reverse("audit:proof", args=[vakka.pk, event.event_id]))
+
+        assert answer.status == 404
+
+    def test_is_not_given_when_it_cannot_be_logged(self, sealer, signed_in, vakka, olga):
+        listened = happened(played(log=vakka.pk))
+        wait_until_sealed(listened)
+        run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+
+        answer = signed_in(olga).get(reverse("audit:proof", args=[vakka.pk, listened.event_id]))
+
+        assert answer.status == 503
+
+
+def wait_until_sealed(event: Event) -> None:
+    exporting.head_with(event.event_id, event.log)
 
 
 signed_in_event = signed_in

@@ -147,16 +147,16 @@ class TestRemainder:
         rest = list(tree.remainder(ranges))
         leaves = [LEAVES[index] for index in sorted(shown)]
 
-        assert verify.root_beside(size, ranges, leaves, rest) == tree.root()
+        assert verify.reckon(size, ranges, leaves, rest) == tree.root()
 
         with pytest.raises(Tampered):
-            verify.root_beside(size, ranges, leaves, [*rest, tree.root()])
+            verify.reckon(size, ranges, leaves, [*rest, tree.root()])
         if rest:
             with pytest.raises(Tampered):
-                verify.root_beside(size, ranges, leaves, rest[:-1])
+                verify.reckon(size, ranges, leaves, rest[:-1])
         if leaves:
             swapped = [flipped(leaves[0], 3), *leaves[1:]]
-            assert verify.root_beside(size, ranges, swapped, rest) != tree.root()
+            assert verify.reckon(size, ranges, swapped, rest) != tree.root()
 
 
 def _ranges(indexes):

@@ -123,7 +123,13 @@ class TestNoAuditNoBytes:
     @pytest.mark.parametrize("fault", FAULTS)
     @pytest.mark.parametrize("way", [audit_list, audit_export])
     def test_of_the_log_itself(
-        self, centre: Centre, stage: Stage, signed_in: Callable, way: Way, fault: Callable
+        self,
+        centre: Centre,
+        stage: Stage,
+        sealer: object,
+        signed_in: Callable,
+        way: Way,
+        fault: Callable,
     ):
         kept = ways.kept(centre)
         olga = signed_in(centre.olga)

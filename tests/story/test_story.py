@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 import time
 from array import array
@@ -14,7 +12,7 @@ import pytest
 from django.urls import reverse
 
 from accounts.models import Undertaking
-from audit import clock
+from audit import clock, proofs, verify
 from audit.models import Event
 from recordings.models import Conversation
 from tests.factories import PASSWORD, Centre, sound_of, tones, wav
@@ -68,7 +66,7 @@ def events(event_type: str, user) -> int:
 
 
 def test_from_sign_in_to_the_exported_log(
-    centre: Centre, site: Site, window: Callable[..., Window], call, chat
+    centre: Centre, site: Site, window: Callable[..., Window], sealer, call, chat
 ):
     Undertaking.objects.filter(user=centre.alice).delete()
     alice = window()
@@ -148,8 +146,11 @@ def _see_it_in_the_log_and_take_it_along(window: Callable[..., Window], centre: 
     with olga.page.expect_download() as download:
         olga.page.select_option("#export_format", "csv")
         olga.page.click("form[action$='/audit/export/'] button")
-    rows = list(csv.reader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
-    written = "\n".join(",".join(row) for row in rows)
+    bundle = verify.check_bundle(
+        str(download.value.path()), proofs.public_keys(log=str(centre.vakka.pk))
+    )
+    assert bundle.manifest["is_all"]
+    written = verify.Files(str(download.value.path())).text("copy/000001.csv")
     for said in ("dialog.played", "chat.read", "conversation.refused"):
         assert said in written, said
     assert centre.alice.full_name not in written

@@ -1,34 +1,58 @@
-"""`manage.py audit`: exports the log and tends its partitions."""
+"""`manage.py audit`: exports the log, proves what is in it, and tends its partitions."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from datetime import datetime
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 from tqdm import tqdm
 
-from audit import archive, clock, operations, queries
+from audit import clock, operations, proofs, queries, verify
+from audit.bundles.building import Built
+from audit.bundles.copies import Format
+from audit.bundles.sinks import FolderBegun
 from audit.events import Actor, is_uuid, log_name, log_of
-from audit.export import Format
+from audit.operations.exporting import to_folder
+from audit.proofs import NotSealed, UnknownEvent, UnknownHead
 from audit.tasks import MONTHS_AHEAD
+from audit.trees import TreeIncomplete
 
 NEEDS_A_PERSON = 1
 WRONG_USE = 2
 
 EXPORT_EXAMPLE = """\
 Example:
-  manage.py audit export --from 2026-10-01 --to 2026-11-01 --format jsonl --output /srv/audit
+  manage.py audit export --from 2026-10-01 --to 2026-11-01 --format csv --output /srv/audit
 
-Writes one folder per log with one file per month: DIR/LOG/events-2026-10.jsonl. Times are from
-(included) to (excluded), dates begin at midnight in the installation's time zone. The export is
-itself logged, before anything is written."""
+Writes one bundle per log: a folder DIR/LOG-2026-10-01-to-2026-11-01 with the events, what proves
+them, and the program that checks it. Times are from (included) to (excluded), dates begin at
+midnight in the installation's time zone. The export is itself logged, before anything is written.
+If it is stopped, the same command goes on where it was."""
+
+VERIFY_EXAMPLE = """\
+Example:
+  manage.py audit verify /srv/audit/installation-2026-10-01-to-2026-11-01
+
+Does what `python verify.py` does, with the public keys of this installation unless told others.
+Exit code 0: intact, 1: tampered, 2: incomplete."""
+
+PROVE_EXAMPLE = """\
+Example:
+  manage.py audit prove 019ac1d2-5e0c-7b43-9f0a-0242ac120002 > event.tlog-proof"""
+
+CONSISTENCY_EXAMPLE = """\
+Example:
+  manage.py audit consistency --log installation --earlier 120
+
+Says as JSON both signed heads and the hashes between them (RFC 9162, 2.1.4)."""
 
 PARTITIONS_EXAMPLE = """\
 Example:
@@ -40,17 +64,12 @@ Exit code 1 if a month is still without its partition, or events lie in the defa
 class Command(BaseCommand):
     """Exports the audit log and tends its partitions."""
 
-    help = "Export the audit log, or create the partitions of the coming months."
+    help = "Export the audit log, prove what is in it, or create the coming partitions."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand per deed."""
         deeds = parser.add_subparsers(dest="deed", required=True)
-        export = deeds.add_parser(
-            "export",
-            help="write events to files",
-            epilog=EXPORT_EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        export = _deed(deeds, "export", "write events to files", EXPORT_EXAMPLE)
         export.add_argument("--from", dest="from_at", type=_instant, required=True)
         export.add_argument("--to", dest="until_at", type=_instant, help="default: now")
         export.add_argument("--format", choices=[form.value for form in Format], default="jsonl")
@@ -64,11 +83,24 @@ class Command(BaseCommand):
             help="a controller's id or 'installation'; may be repeated; default: every log",
         )
         export.add_argument("--json", action="store_true", help="say the result as JSON")
-        partitions = deeds.add_parser(
-            "partitions",
-            help="create the partitions of the coming months",
-            epilog=PARTITIONS_EXAMPLE,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+        prove = _deed(deeds, "prove", "write the proof of one event", PROVE_EXAMPLE)
+        prove.add_argument("event", type=_uuid, help="the event's id")
+        consistency = _deed(
+            deeds, "consistency", "prove that a head continues an earlier one", CONSISTENCY_EXAMPLE
+        )
+        consistency.add_argument("--log", type=_log, required=True, metavar="LOG")
+        consistency.add_argument("--earlier", type=int, required=True, metavar="SIZE")
+        consistency.add_argument("--later", type=int, metavar="SIZE", help="default: the newest")
+        keys = _deed(
+            deeds, "keys", "say the public keys that sign", "Example:\n  manage.py audit keys"
+        )
+        keys.add_argument("--log", type=_log, metavar="LOG", help="default: of every log")
+        check = _deed(deeds, "verify", "check bundles or proofs", VERIFY_EXAMPLE)
+        check.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        check.add_argument("--key", help="a file of public keys, or the key itself")
+        check.add_argument("--anchors", type=Path, help="a folder of anchored heads")
+        partitions = _deed(
+            deeds, "partitions", "create the partitions of the coming months", PARTITIONS_EXAMPLE
         )
         partitions.add_argument("--months", type=int, default=MONTHS_AHEAD)
         partitions.add_argument("--json", action="store_true", help="say the result as JSON")
@@ -76,15 +108,14 @@ class Command(BaseCommand):
     def handle(self, *, deed: str, **options: Any) -> None:
         """Do what is asked; an exit code of 1 means that something needs a person."""
         try:
-            if deed == "export":
-                self._export(**options)
-            else:
-                self._partitions(**options)
+            getattr(self, f"_{deed}")(**options)
         except operations.AuditUnavailable as error:
             raise CommandError(
                 "The export could not be logged, so nothing was exported.",
                 returncode=NEEDS_A_PERSON,
             ) from error
+        except (NotSealed, UnknownEvent, UnknownHead, TreeIncomplete, FolderBegun) as error:
+            raise CommandError(str(error), returncode=NEEDS_A_PERSON) from error
         except DatabaseError as error:
             raise CommandError(
                 f"The database refused: {str(error).splitlines()[0]}", returncode=NEEDS_A_PERSON
@@ -112,20 +143,50 @@ class Command(BaseCommand):
             raise CommandError(f"There is no log called {unknown[0]}.", returncode=WRONG_USE)
         if (until_at or now) <= from_at:
             raise CommandError("--to must lie after --from.", returncode=WRONG_USE)
-        with tqdm(unit=" events", disable=json or not sys.stderr.isatty()) as progress:
-            written = archive.export_to_folder(
-                folder=output,
-                wanted=queries.Filter(logs=chosen, from_at=from_at, until_at=until_at),
-                form=Format(format),
-                actor=Actor.system("command"),
-                now=now,
-                on_progress=progress.update,
-            )
+        written = []
+        for log in chosen:
+            target = output / _folder_name(log, from_at, until_at)
+            with tqdm(
+                desc=log_name(log), unit=" events", disable=json or not sys.stderr.isatty()
+            ) as progress:
+                for step in to_folder(
+                    target=target,
+                    wanted=queries.Filter(logs=[log], from_at=from_at, until_at=until_at),
+                    form=Format(format),
+                    actor=Actor.system("command"),
+                    now=now,
+                ):
+                    if isinstance(step, Built):
+                        written.append((target, step.events))
+                    else:
+                        progress.update(step)
         if json:
-            self._say_json({"files": [file.as_json() for file in written]})
+            self._say_json(
+                {"bundles": [{"path": str(target), "events": events} for target, events in written]}
+            )
             return
-        for file in written:
-            self.stdout.write(f"{file.events:>10} events  {file.path}")
+        for target, events in written:
+            self.stdout.write(f"{events:>10} events  {target}")
+
+    def _prove(self, *, event: UUID, **_others: object) -> None:
+        self.stdout.write(proofs.prove(event_id=event), ending="")
+
+    def _consistency(self, *, log: str, earlier: int, later: int | None, **_others: object) -> None:
+        self._say_json(proofs.consistency(log=log, earlier=earlier, later=later))
+
+    def _keys(self, *, log: str | None, **_others: object) -> None:
+        for name in [log] if log else map(log_name, queries.logs()):
+            for key in proofs.public_keys(log=name):
+                self.stdout.write(key)
+
+    def _verify(
+        self, *, paths: list[Path], key: str | None, anchors: Path | None, **_others: object
+    ) -> None:
+        keys = key or "\n".join(
+            key for log in queries.logs() for key in proofs.public_keys(log=log_name(log))
+        )
+        options = ["--key", keys, *(["--anchors", str(anchors)] if anchors else [])]
+        sys.exit(verify.main([*map(str, paths), *options]))
 
     def _partitions(self, *, months: int, json: bool, **_others: object) -> None:
         created = operations.create_partitions(months_ahead=months)
@@ -159,6 +220,27 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps(result, ensure_ascii=False))
 
 
+def _deed(deeds: Any, name: str, text: str, example: str) -> CommandParser:
+    made: CommandParser = deeds.add_parser(
+        name,
+        help=text,
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return made
+
+
+def _folder_name(log: UUID | None, from_at: datetime, until_at: datetime | None) -> str:
+    zone = timezone.get_default_timezone()
+
+    def said(at: datetime) -> str:
+        local = at.astimezone(zone)
+        is_day = local.time() == time()
+        return f"{local:%Y-%m-%d}" if is_day else f"{local:%Y-%m-%dT%H%M%S}"
+
+    return f"{log_name(log)}-{said(from_at)}-to-{said(until_at) if until_at else 'now'}"
+
+
 def _instant(text: str) -> datetime:
     try:
         given = datetime.fromisoformat(text)
@@ -173,3 +255,9 @@ def _log(text: str) -> str:
     if text != log_name(None) and not is_uuid(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no controller's id and not 'installation'")
     return text
+
+
+def _uuid(text: str) -> UUID:
+    if not is_uuid(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no event's id")
+    return UUID(text)

@@ -1,0 +1,191 @@
+"""Makes a bundle, a part at a time: no more than one part is in memory, however long it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit import proofs, trees, verify
+from audit.bundles.copies import SUFFIXES, Format, written
+from audit.bundles.orders import Order
+from audit.bundles.selection import Selection, Shown, select
+from audit.bundles.sinks import Folder, Sink
+from audit.events import EventType
+from audit.models import Checkpoint, Event
+from audit.notes import encoded
+from audit.registry import instant
+
+EVENTS_PER_PART = 20_000
+# To so many earlier bundles of the log a later one proves that it continues them.
+CONTINUED_BUNDLES = 40
+_READMES = Path(__file__).with_name("readme")
+
+
+@dataclass(slots=True)
+class Built:
+    """What has been written of a bundle so far."""
+
+    files: list[dict[str, Any]] = field(default_factory=list)
+    ranges: list[list[int]] = field(default_factory=list)
+    events: int = 0
+    outside: int = 0
+    at: int = 0  # leaves of the selection that are done
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Take in a part."""
+        self.files += part["files"]
+        for first, last in part["ranges"]:
+            if self.ranges and self.ranges[-1][1] == first:
+                self.ranges[-1][1] = last
+            else:
+                self.ranges.append([first, last])
+        self.events += part["events"]
+        self.outside += part["outside"]
+        self.at = part["at"]
+
+
+def build(order: Order, sink: Sink) -> Iterator[int | Built]:
+    """
+    Write all files of a bundle but the manifest; gives how many events each step has written.
+
+    Into a folder that was begun before it goes on where it stopped. The last thing given is what
+    was built.
+
+    Raises `audit.trees.TreeIncomplete`, `django.db.DatabaseError`, OSError.
+    """
+    head = Checkpoint.objects.get(log=order.log, size=order.size)
+    selection = select(wanted=order.wanted, size=order.size)
+    built = Built()
+    number = 0
+    while built.at < selection.count:
+        number += 1
+        part = _noted(sink, number)
+        if part is None:
+            part = _write_part(order, selection, sink, built.at, number)
+            if isinstance(sink, Folder):
+                sink.note(f"{number:06}", part)
+        built.add(part)
+        yield part["events"]
+    for name, content in _frame(order, head, built).items():
+        sink.write(name, content)
+        built.files.append(_entry(name, content))
+    yield built
+
+
+def manifest(order: Order, built: Built) -> bytes:
+    """Write the manifest: what was asked for, what there is, and the digest of every file."""
+    head = Checkpoint.objects.get(log=order.log, size=order.size)
+    # Where nothing was left out on purpose, and nothing has been cut from the log since.
+    is_all = set(order.query) <= {"from", "until"} and len(built.ranges) <= 1
+    said = {
+        "format": verify.BUNDLE_FORMAT,
+        "log": order.log,
+        "query": order.query,
+        "export": str(order.export),
+        "exported_at": instant(order.now),
+        "is_all": is_all,
+        "events": built.events,
+        "outside": built.outside,
+        "tree": {"origin": head.origin, "size": head.size, "root": bytes(head.root).hex()},
+        "continues": _continued(order),
+        "files": built.files,
+    }
+    return (json.dumps(said, ensure_ascii=False, indent=1) + "\n").encode()
+
+
+def _noted(sink: Sink, number: int) -> dict[str, Any] | None:
+    return sink.noted(f"{number:06}") if isinstance(sink, Folder) else None
+
+
+def _write_part(
+    order: Order, selection: Selection, sink: Sink, at: int, number: int
+) -> dict[str, Any]:
+    shown = selection.stretch(at, EVENTS_PER_PART)
+    contents = {
+        f"events/{number:06}.jsonl": "".join(f"{body}\n" for body in shown.bodies).encode(),
+        f"events/{number:06}.leaves": b"".join(shown.hashes),
+    }
+    if order.form is not Format.JSONL:
+        contents[f"copy/{number:06}.{SUFFIXES[order.form]}"] = written(
+            order.form, log=order.log, indexes=shown.indexes, bodies=shown.bodies
+        )
+    for name, content in contents.items():
+        sink.write(name, content)
+    files = [_entry(name, content) for name, content in contents.items()]
+    files[0] |= {"events": len(shown.bodies), "leaves": files[1]["path"]}
+    return {
+        "files": files,
+        "ranges": _ranges(shown.indexes),
+        "events": len(shown.bodies),
+        "outside": _outside(order, shown),
+        "at": min(at + EVENTS_PER_PART, selection.count),
+    }
+
+
+def _outside(order: Order, shown: Shown) -> int:
+    first, last = order.query.get("from", ""), order.query.get("until", "~")
+    return sum(
+        not (found and first <= found[1].decode() < last)
+        for found in (verify.HAPPENED_AT.search(body.encode()) for body in shown.bodies)
+    )
+
+
+def _frame(order: Order, head: Checkpoint, built: Built) -> dict[str, bytes]:
+    """Give what surrounds the events: head, keys, proof, verifier, and what to do with it."""
+    rest = trees.tree(log=order.log, size=order.size).remainder(
+        (first, last) for first, last in built.ranges
+    )
+    proof = [
+        verify.BUNDLE_PROOF_HEAD,
+        f"size {order.size}",
+        *(f"leaves {first} {last}" for first, last in built.ranges),
+        "",
+        *map(encoded, rest),
+        "",
+    ]
+    introductions = proofs.introductions(log=order.log)
+    return {
+        verify.CHECKPOINT: head.note.encode(),
+        verify.KEYS: "".join(f"{key}\n" for key in proofs.public_keys(log=order.log)).encode(),
+        verify.PROOF: "\n".join(proof).encode(),
+        **{
+            f"keys/{number:06}.tlog-proof": text.encode()
+            for number, text in enumerate(introductions, start=1)
+        },
+        "verify.py": Path(verify.__file__).read_bytes(),
+        **{path.name: path.read_bytes() for path in sorted(_READMES.glob("*.txt"))},
+    }
+
+
+def _continued(order: Order) -> list[dict[str, object]]:
+    made = Event.objects.filter(log=order.log, event_type=EventType.BUNDLE_COMPLETED)
+    newest = made.order_by("-happened_at", "-id").values_list("body", flat=True)
+    sizes = {json.loads(body)["x"]["size"] for body in newest[:CONTINUED_BUNDLES]}
+    tree = trees.tree(log=order.log, size=order.size)
+    return [
+        {"size": size, "proof": [encoded(step) for step in tree.consistency_proof(size)]}
+        for size in sorted(sizes)
+        if size < order.size
+    ]
+
+
+def _ranges(indexes: list[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for index in indexes:
+        if ranges and ranges[-1][1] == index:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([index, index + 1])
+    return ranges
+
+
+def _entry(name: str, content: bytes) -> dict[str, Any]:
+    return {
+        "path": name,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
