@@ -19,7 +19,7 @@ from config.servers import Servers, start
 from config.servers.application import Application, running
 from config.servers.ports import choose
 
-Role = Literal["owner", "web", "work"]
+Role = Literal["owner", "web", "work", "seal"]
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "tallenne_bench"

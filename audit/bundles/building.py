@@ -12,7 +12,7 @@ from typing import Any
 from audit import proofs, trees, verify
 from audit.bundles.copies import SUFFIXES, Format, written
 from audit.bundles.orders import Order
-from audit.bundles.selection import Selection, Shown, select
+from audit.bundles.selection import Selection, select
 from audit.bundles.sinks import Folder, Sink
 from audit.events import EventType
 from audit.models import Checkpoint, Event
@@ -106,8 +106,8 @@ def _write_part(
 ) -> dict[str, Any]:
     shown = selection.stretch(at, EVENTS_PER_PART)
     contents = {
-        f"events/{number:06}.jsonl": "".join(f"{body}\n" for body in shown.bodies).encode(),
-        f"events/{number:06}.leaves": b"".join(shown.hashes),
+        f"events/{number:06}.jsonl": shown.bodies.encode(),
+        f"events/{number:06}.leaves": shown.hashes,
     }
     if order.form is not Format.JSONL:
         contents[f"copy/{number:06}.{SUFFIXES[order.form]}"] = written(
@@ -116,22 +116,14 @@ def _write_part(
     for name, content in contents.items():
         sink.write(name, content)
     files = [_entry(name, content) for name, content in contents.items()]
-    files[0] |= {"events": len(shown.bodies), "leaves": files[1]["path"]}
+    files[0] |= {"events": len(shown.indexes), "leaves": files[1]["path"]}
     return {
         "files": files,
         "ranges": _ranges(shown.indexes),
-        "events": len(shown.bodies),
-        "outside": _outside(order, shown),
+        "events": len(shown.indexes),
+        "outside": shown.outside,
         "at": min(at + EVENTS_PER_PART, selection.count),
     }
-
-
-def _outside(order: Order, shown: Shown) -> int:
-    first, last = order.query.get("from", ""), order.query.get("until", "~")
-    return sum(
-        not (found and first <= found[1].decode() < last)
-        for found in (verify.HAPPENED_AT.search(body.encode()) for body in shown.bodies)
-    )
 
 
 def _frame(order: Order, head: Checkpoint, built: Built) -> dict[str, bytes]:

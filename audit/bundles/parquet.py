@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import cast
 
 import pyarrow
 import pyarrow.csv
@@ -26,4 +25,4 @@ def parquet(cells: bytes) -> bytes:
     )
     file = io.BytesIO()
     pyarrow.parquet.write_table(table, file, compression="zstd")
-    return cast(bytes, file.getvalue())
+    return file.getvalue()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from django.db import connection, transaction
 from django.db.models import QuerySet
@@ -16,13 +17,33 @@ from audit.queries import Filter, events
 _ROWS_AT_ONCE = 10_000
 
 
+# One row for a whole stretch: taking thousands of rows apart costs more than finding them.
+_GATHERED = """
+SELECT array_agg(leaf_index ORDER BY leaf_index),
+    string_agg(body || chr(10), '' ORDER BY leaf_index),
+    string_agg(hash, ''::bytea ORDER BY leaf_index),
+    count(*) FILTER (WHERE NOT is_inside)
+FROM (
+    SELECT l.leaf_index, l.hash, e.body,
+        e.happened_at >= coalesce(%s::timestamptz, '-infinity')
+            AND e.happened_at < coalesce(%s::timestamptz, 'infinity') AS is_inside
+"""
+# Of leaves side by side, events lie side by side as well, nearly: read in one go by their ids.
+_NEIGHBOURS = """
+    l.log = %s AND l.leaf_index >= %s AND l.leaf_index < %s
+    AND e.log = %s AND e.id >= %s AND e.id <= %s) AS stretch
+"""
+_CHOSEN = "l.log = %s AND l.leaf_index = ANY (%s)) AS stretch"
+
+
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """Events side by side in the order of their leaves."""
+    """Events in the order of their leaves."""
 
     indexes: list[int]
-    bodies: list[str]
-    hashes: list[bytes]
+    bodies: str  # each with a line break
+    hashes: bytes  # 32 bytes each
+    outside: int  # of them, events that do not fit the time asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,8 @@ class Selection:
     first: int = 0
     last: int = 0  # exclusive
     chosen: array[int] | None = None  # None: all from first to last
+    from_at: datetime | None = None
+    until_at: datetime | None = None
 
     @property
     def is_all(self) -> bool:
@@ -52,38 +75,46 @@ class Selection:
 
     def stretch(self, at: int, count: int) -> Shown:
         """Give the events from the `at`-th of the selection on, `count` leaves of it."""
-        if self.chosen is None:
-            begin = self.first + at
-            return self._read(
-                "l.leaf_index >= %s AND l.leaf_index < %s", begin, min(begin + count, self.last)
-            )
-        return self._read("l.leaf_index = ANY (%s)", list(self.chosen[at : at + count]))
-
-    def _read(self, condition: str, *parameters: int | list[int]) -> Shown:
         with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute("SET LOCAL enable_hashjoin = off")
-            cursor.execute("SET LOCAL enable_mergejoin = off")
-            cursor.execute(
-                f"SELECT l.leaf_index, e.body, l.hash {JOINED} "
-                f"WHERE l.log = %s AND {condition} ORDER BY l.leaf_index",
-                [self.log, *parameters],
-            )
-            rows = cursor.fetchall()
-        return Shown(
-            [index for index, _body, _hash in rows],
-            [body for _index, body, _hash in rows],
-            [bytes(value) for _index, _body, value in rows],
-        )
+            cursor.execute("SET LOCAL work_mem = '64MB'")
+            if self.chosen is None:
+                first = self.first + at
+                last = min(first + count, self.last)
+                cursor.execute(
+                    "SELECT min(event), max(event) FROM audit_leaf "
+                    "WHERE log = %s AND leaf_index >= %s AND leaf_index < %s",
+                    [self.log, first, last],
+                )
+                ids = cursor.fetchone()
+                cursor.execute(
+                    f"{_GATHERED} {JOINED} WHERE {_NEIGHBOURS}",
+                    [self.from_at, self.until_at, self.log, first, last, self.log, *ids],
+                )
+            else:
+                cursor.execute("SET LOCAL enable_hashjoin = off")
+                cursor.execute("SET LOCAL enable_mergejoin = off")
+                cursor.execute(
+                    f"{_GATHERED} {JOINED} WHERE {_CHOSEN}",
+                    [
+                        self.from_at,
+                        self.until_at,
+                        self.log,
+                        list(self.chosen[at : at + count]),
+                    ],
+                )
+            indexes, bodies, hashes, outside = cursor.fetchone()
+        return Shown(indexes or [], bodies or "", bytes(hashes or b""), outside)
 
 
 def select(*, wanted: Filter, size: int) -> Selection:
     """Find the leaves of one log that fit the filter, of its tree of that size."""
     (log,) = map(log_name, wanted.logs)
     found = events(wanted)
+    everything = Selection(log, size, 0, size, None, wanted.from_at, wanted.until_at)
     if not set(wanted.names) <= {"from", "until"}:
-        return Selection(log, size, chosen=_chosen(found, log, size))
+        return replace(everything, last=0, chosen=_chosen(found, log, size))
     if wanted.from_at is None and wanted.until_at is None:
-        return Selection(log, size, 0, size)
+        return everything
     with connection.cursor() as cursor:
         sql, parameters = found.values_list("id").query.sql_with_params()
         cursor.execute(
@@ -93,8 +124,8 @@ def select(*, wanted: Filter, size: int) -> Selection:
         )
         first, last = cursor.fetchone()
     if first is None:
-        return Selection(log, size)
-    return Selection(log, size, max(first - 1, 0), min(last + 2, size))
+        return replace(everything, last=0)
+    return replace(everything, first=max(first - 1, 0), last=min(last + 2, size))
 
 
 def _chosen(found: QuerySet[Event], log: str, size: int) -> array[int]:
