@@ -87,6 +87,14 @@ class EventType(StrEnum):
     AUDIT_LISTED = "audit.listed"
     AUDIT_EXPORTED = "audit.exported"
     DETAIL_ERASED = "detail.erased"
+    SUBJECT_REPORTED = "subject.reported"
+
+    LOG_TERM_CHANGED = "log_term.changed"
+    LOG_HOLD_PLACED = "log_hold.placed"
+    LOG_HOLD_LIFTED = "log_hold.lifted"
+    CUT_PROPOSED = "cut.proposed"
+    CUT_AGREED = "cut.agreed"
+    AUDIT_CUT = "audit.cut"
 
     SEALING_KEY_INTRODUCED = "sealing_key.introduced"
     LOG_RESTARTED = "log.restarted"
