@@ -1,4 +1,4 @@
-"""The log's growth ends: what is past is cut after two persons agreed, and the rest still proves."""
+"""The log stops growing: the past is cut once two persons agreed, and the rest still proves."""
 
 from __future__ import annotations
 
@@ -279,7 +279,8 @@ class TestCut:
         sealed()
         cut = agreed()
         run(
-            "ALTER TABLE audit_event ADD CONSTRAINT broken CHECK (event_type <> 'audit.cut') NOT VALID"
+            "ALTER TABLE audit_event ADD CONSTRAINT broken "
+            "CHECK (event_type <> 'audit.cut') NOT VALID"
         )
 
         with acting_as("cut"), pytest.raises(DatabaseError, match="broken"):

@@ -1,4 +1,4 @@
-"""`manage.py audit`: exports the log and tends its partitions."""
+"""`manage.py audit`: exports the log, tends its partitions, and reports on a person."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from audit import archive, clock, operations, queries
 from audit.events import Actor, is_uuid, log_name, log_of
 from audit.export import Format
+from audit.management import personal
 from audit.tasks import MONTHS_AHEAD
 
 NEEDS_A_PERSON = 1
@@ -40,7 +41,7 @@ Exit code 1 if a month is still without its partition, or events lie in the defa
 class Command(BaseCommand):
     """Exports the audit log and tends its partitions."""
 
-    help = "Export the audit log, or create the partitions of the coming months."
+    help = "Export the audit log, tend its partitions, report on a person, erase a detail."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand per deed."""
@@ -72,17 +73,22 @@ class Command(BaseCommand):
         )
         partitions.add_argument("--months", type=int, default=MONTHS_AHEAD)
         partitions.add_argument("--json", action="store_true", help="say the result as JSON")
+        personal.add_deeds(deeds)
 
     def handle(self, *, deed: str, **options: Any) -> None:
         """Do what is asked; an exit code of 1 means that something needs a person."""
         try:
             if deed == "export":
                 self._export(**options)
+            elif deed == "report":
+                personal.report(now=clock.now(), options=options, say=self.stdout.write)
+            elif deed == "erase-detail":
+                personal.erase(now=clock.now(), options=options, say=self.stdout.write)
             else:
                 self._partitions(**options)
         except operations.AuditUnavailable as error:
             raise CommandError(
-                "The export could not be logged, so nothing was exported.",
+                "What was asked could not be logged, so nothing was done.",
                 returncode=NEEDS_A_PERSON,
             ) from error
         except DatabaseError as error:
