@@ -17,10 +17,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from audit import clock, export, queries
-from audit.events import INSTALLATION, Actor, EventType, Target, log_name
+from audit.events import INSTALLATION, EventType, Target, log_name
 from audit.forms import ExportForm, FilterForm
 from audit.names import names_of
-from audit.operations import AuditUnavailable, accountable, append, append_alone
+from audit.operations import AuditUnavailable, accountable, append
+from audit.pages import actor_of, permitted_log, unavailable
 from audit.presentation import LogChoice, describe, references_of
 
 READ = "audit.read"
@@ -30,7 +31,7 @@ EXPORT = "audit.export"
 @require_GET
 def log_page(request: HttpRequest) -> HttpResponse:
     """Show events of one log, newest first; the look itself is an event in it."""
-    log = _permitted_log(request, READ, request.GET.get("log"))
+    log = permitted_log(request, READ, request.GET.get("log"))
     form = FilterForm(request.GET)
     if not form.is_valid():
         return _render_log(request, log, form, queries.Page([], None))
@@ -44,7 +45,7 @@ def log_page(request: HttpRequest) -> HttpResponse:
             page = queries.page(wanted=wanted, after=after, rows=queries.PAGE_ROWS)
             append(
                 event_type=EventType.AUDIT_LISTED,
-                actor=_actor(request),
+                actor=actor_of(request),
                 now=clock.now(),
                 log=log,
                 target=Target("log", log_name(log)),
@@ -56,23 +57,25 @@ def log_page(request: HttpRequest) -> HttpResponse:
                 },
             )
     except AuditUnavailable as error:
-        return _unavailable(request, error)
+        return unavailable(request, error)
     return _render_log(request, log, form, page)
 
 
 @require_POST
 def export_log(request: HttpRequest) -> HttpResponseBase:
     """Send events of one log as a file, once the export has been logged."""
-    log = _permitted_log(request, EXPORT, request.POST.get("log"))
+    log = permitted_log(request, EXPORT, request.POST.get("log"))
     form = ExportForm(request.POST)
     if not form.is_valid():
         return _render_log(request, log, form, queries.Page([], None), status=400)
     written = export.Format(form.cleaned_data["format"])
     now = clock.now()
     try:
-        pieces = export.begin(wanted=form.wanted(log), form=written, actor=_actor(request), now=now)
+        pieces = export.begin(
+            wanted=form.wanted(log), form=written, actor=actor_of(request), now=now
+        )
     except AuditUnavailable as error:
-        return _unavailable(request, error)
+        return unavailable(request, error)
     # Under ASGI Django would gather a plain iterator whole before it sends anything.
     streamed = _in_thread(pieces) if isinstance(request, ASGIRequest) else pieces
     answer = StreamingHttpResponse(streamed, content_type=export.CONTENT_TYPES[written])
@@ -80,35 +83,6 @@ def export_log(request: HttpRequest) -> HttpResponseBase:
         f'attachment; filename="audit-{log_name(log)}-{now:%Y%m%dT%H%M%SZ}.{written.value}"'
     )
     return answer
-
-
-def _permitted_log(request: HttpRequest, permission: str, name: str | None) -> UUID | None:
-    """
-    The log asked for, or the first the person may see.
-
-    Raises Http404, after logging it, if there is none: a log that she may not see and one that
-    does not exist look the same.
-    """
-    # Controllers' logs first: the installation's is for the few who look after all of them.
-    known = sorted(queries.logs(), key=lambda log: log is None)
-    asked = known if not name else [log for log in known if log_name(log) == name]
-    for log in asked:
-        if cast(Any, request.user).has_perm(permission, log):
-            return log
-    refused = asked[0] if name and asked else None
-    try:
-        append_alone(
-            event_type=EventType.PAGE_REFUSED,
-            actor=_actor(request),
-            now=clock.now(),
-            log=refused,
-            target=Target("log", log_name(refused) if asked else "unknown"),
-            facts={"page": "audit:log", "permission": permission},
-        )
-    except AuditUnavailable:
-        # A refusal stays one, logged or not.
-        raise Http404 from None
-    raise Http404
 
 
 def _render_log(
@@ -151,15 +125,6 @@ def _render_log(
         },
         status=status,
     )
-
-
-def _unavailable(request: HttpRequest, error: AuditUnavailable) -> HttpResponse:
-    return render(request, "audit/unavailable.html", {"message": str(error)}, status=503)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    # The project's user has a random reference; this app knows no more of her than that.
-    return Actor.user(cast(Any, request.user).reference)
 
 
 async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

@@ -48,12 +48,12 @@ def keys(tmp_path):
 def sealed(keys, acting_as):
     """Seal and anchor what there is."""
 
-    def seal(*, is_anchored: bool = True) -> None:
+    def seal(*, is_anchored: bool = True, log: str = LOG) -> None:
         with acting_as("seal"):
-            while Sealer(keys).seal(log=LOG, now=clock.now()):
+            while Sealer(keys).seal(log=log, now=clock.now()):
                 pass
             if is_anchored:
-                anchor(log=LOG, store=anchoring.writer(), now=clock.now())
+                anchor(log=log, store=anchoring.writer(), now=clock.now())
 
     return seal
 
