@@ -85,7 +85,7 @@ def report(*, now: datetime, options: dict[str, Any], say: Callable[[str], objec
             now=now,
         )
     except StaffWithoutReason as error:
-        raise CommandError(str(error), returncode=WRONG_USE) from error
+        raise CommandError(_in_english(error), returncode=WRONG_USE) from error
     output: Path = options["output"]
     with translation.override(options["language"]):
         text = reports.as_csv(made, with_staff=options["with_staff"])
@@ -99,5 +99,11 @@ def erase(*, now: datetime, options: dict[str, Any], say: Callable[[str], object
     try:
         erase_detail(event_id=options["event_id"], reason=options["reason"], actor=ACTOR, now=now)
     except DetailNotErased as error:
-        raise CommandError(str(error), returncode=NEEDS_A_PERSON) from error
+        raise CommandError(_in_english(error), returncode=NEEDS_A_PERSON) from error
     say("The detail was erased; the event stays.")
+
+
+def _in_english(error: Exception) -> str:
+    # As all that commands say.
+    with translation.override(None):
+        return str(error)

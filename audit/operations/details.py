@@ -31,7 +31,7 @@ def erase_past_details(*, now: datetime) -> int:
     """
     past = AuditDetail.objects.filter(delete_after__lte=now, log__isnull=False)
     logs = past.order_by("log").values_list("log", flat=True).distinct()
-    return sum(_erase_past(log=log, now=now) for log in list(logs))
+    return sum([_erase_past(log=log, now=now) for log in list(logs) if log is not None])
 
 
 def erase_detail(*, event_id: UUID, reason: str, actor: Actor, now: datetime) -> None:

@@ -88,7 +88,7 @@ class Command(BaseCommand):
                 self._partitions(**options)
         except operations.AuditUnavailable as error:
             raise CommandError(
-                "What was asked could not be logged, so nothing was done.",
+                "It could not be logged, so nothing was exported and nothing done.",
                 returncode=NEEDS_A_PERSON,
             ) from error
         except DatabaseError as error:

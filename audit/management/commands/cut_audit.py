@@ -6,7 +6,7 @@ import argparse
 import json as json_module
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser, no_translations
 from django.db import DatabaseError
 
 from audit import clock
@@ -35,6 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--do", action="store_true", help="delete; without it they are listed")
         parser.add_argument("--json", action="store_true", help="say the result as JSON")
 
+    @no_translations
     def handle(self, *, do: bool, json: bool, **_options: Any) -> None:
         """List or do; what is refused does not keep the others from being done."""
         refused: list[str] = []
