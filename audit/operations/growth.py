@@ -30,6 +30,8 @@ REFUSALS: dict[str, Promise | str] = {
     "audit_cut_agreed_by_another": _("Whoever proposed a cut cannot agree to it."),
     "audit_cut_done": _("This cut is done already."),
     "audit_cut_replaced": _("Another cut was proposed since."),
+    # Two propose at the same time.
+    "audit_cut_one_is_open": _("Another cut was proposed since."),
     "audit_cut_changed": _("What is to be cut has changed since: propose it anew."),
     "audit_cut_unknown": _("There is no such cut."),
 }
