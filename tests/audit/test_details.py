@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from importlib import import_module
 from uuid import UUID, uuid4
 
 import pytest
@@ -83,6 +84,20 @@ class TestPast:
             trees.tree(log="installation", size=newest.size).inclusion_proof(leaf.leaf_index),
             bytes(newest.root),
         )
+
+
+class TestWrittenBefore:
+    def test_are_given_their_log_and_an_end(self):
+        event = with_address()
+        run("ALTER TABLE audit_detail DISABLE TRIGGER audit_detail_refuse_change")
+        run("UPDATE audit_detail SET log = NULL, delete_after = NULL")
+        run("ALTER TABLE audit_detail ENABLE TRIGGER audit_detail_refuse_change")
+
+        run(import_module("audit.migrations.0003_growth").DETAILS)
+
+        detail = AuditDetail.objects.get(event_id=event.event_id)
+        assert detail.log == "installation"
+        assert detail.delete_after == event.happened_at + timedelta(days=365)
 
 
 class TestOne:

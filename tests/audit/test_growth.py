@@ -375,6 +375,48 @@ class TestRefusals:
                 cursor.execute("SELECT audit_do_cut(%s, %s)", [cut.id, lie])
 
 
+class TestHoldMeanwhile:
+    """A hold and a cut of one log wait for each other: a lock_timeout shows who waits."""
+
+    def test_placed_while_a_cut_is_being_done_waits_for_it(self, sealed):
+        past(signed_in(), months=26)
+        sealed()
+        cut = agreed()
+
+        def place() -> None:
+            try:
+                run("SET lock_timeout = '200ms'")
+                place_log_hold(log=None, reason="Inquiry", actor=OLGA, now=clock.now())
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool, transaction.atomic():
+            do_cut(cut=cut.id, now=clock.now())
+            with pytest.raises(DatabaseError, match="lock timeout"):
+                pool.submit(place).result(timeout=10)
+
+        assert Cut.objects.get().done_at
+
+    def test_being_placed_keeps_a_cut_waiting_and_then_wins(self, sealed):
+        past(signed_in(), months=26)
+        sealed()
+        cut = agreed()
+
+        def attempt() -> None:
+            try:
+                run("SET lock_timeout = '200ms'")
+                do_cut(cut=cut.id, now=clock.now())
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as pool, transaction.atomic():
+            place_log_hold(log=None, reason="Inquiry", actor=OLGA, now=clock.now())
+            with pytest.raises(DatabaseError, match="lock timeout"):
+                pool.submit(attempt).result(timeout=10)
+
+        assert refused(lambda: do_cut(cut=cut.id, now=clock.now())) == "audit_cut_held"
+
+
 class TestConversations:
     def test_events_stay_until_a_term_after_it_was_destroyed_and_its_destruction_goes_last(
         self, acting_as, sealed
