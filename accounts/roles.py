@@ -32,6 +32,8 @@ ROLES_BY_PURPOSE: dict[str, frozenset[Role]] = {
 ROLES_BY_PERMISSION: dict[str, frozenset[Role]] = {
     "audit.read": frozenset({Role.COMPLIANCE_OFFICER, Role.AUDITOR, Role.DATA_PROTECTION_OFFICER}),
     "audit.export": frozenset({Role.COMPLIANCE_OFFICER, Role.AUDITOR}),
+    "audit.keep": frozenset({Role.COMPLIANCE_OFFICER}),
+    "audit.report": frozenset({Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}),
     "retention.read": frozenset({Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}),
     "retention.change_rules": frozenset({Role.COMPLIANCE_OFFICER}),
     "retention.hold": frozenset({Role.COMPLIANCE_OFFICER}),

@@ -88,6 +88,14 @@ class EventType(StrEnum):
     AUDIT_EXPORTED = "audit.exported"
     BUNDLE_COMPLETED = "bundle.completed"
     DETAIL_ERASED = "detail.erased"
+    SUBJECT_REPORTED = "subject.reported"
+
+    LOG_TERM_CHANGED = "log_term.changed"
+    LOG_HOLD_PLACED = "log_hold.placed"
+    LOG_HOLD_LIFTED = "log_hold.lifted"
+    CUT_PROPOSED = "cut.proposed"
+    CUT_AGREED = "cut.agreed"
+    AUDIT_CUT = "audit.cut"
 
     SEALING_KEY_INTRODUCED = "sealing_key.introduced"
     LOG_RESTARTED = "log.restarted"

@@ -3,13 +3,33 @@
 _APPEND = [
     # By column: nobody chooses an event's id, time or month.
     ("INSERT (log, about_conversation, body)", "TABLE audit_event"),
-    ("INSERT (event_id, salt, text, delete_after)", "TABLE audit_detail"),
+    ("INSERT (event_id, salt, text, delete_after, log)", "TABLE audit_detail"),
     ("EXECUTE", "FUNCTION audit_now()"),
 ]
 _READ = [
     ("SELECT", "TABLE audit_event"),
     ("SELECT", "TABLE audit_detail"),
     ("SELECT", "TABLE audit_log"),
+]
+# How long logs are kept, and what is proposed to be cut: on pages and by command.
+_GROWTH = [
+    *(("SELECT", f"TABLE audit_{table}") for table in ("log_term", "log_hold", "cut")),
+    ("EXECUTE", "FUNCTION audit_term(text)"),
+]
+# By column: the database itself finds what is cut, and when each step was.
+_PROPOSE = [
+    ("INSERT (log, months, legal_reason, set_by)", "TABLE audit_log_term"),
+    ("INSERT (id, log, placed_by)", "TABLE audit_log_hold"),
+    ("UPDATE (lifted_by)", "TABLE audit_log_hold"),
+    ("INSERT (id, log, about_conversation, until_month, root, proposed_by)", "TABLE audit_cut"),
+    ("UPDATE (agreed_by, replaced_at)", "TABLE audit_cut"),
+    ("EXECUTE", "FUNCTION audit_cuttable(text, boolean, date, timestamptz)"),
+]
+# It deletes no row by itself: the function checks everything anew, and says in the log what it did.
+_CUT = [
+    ("SELECT", "TABLE audit_cut"),
+    ("EXECUTE", "FUNCTION audit_now()"),
+    ("EXECUTE", "FUNCTION audit_do_cut(uuid, text)"),
 ]
 # What seals the log is read by whoever shows it or proves it.
 _PROVE = [
@@ -44,8 +64,9 @@ _TEND = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role. Opening a log is left to the
 # owner: `audit_open_log` makes tables.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _APPEND + _READ + _PROVE,
-    "tallenne_work": _APPEND + _READ + _PROVE + _TEND,
+    "tallenne_web": _APPEND + _READ + _PROVE + _GROWTH + _PROPOSE,
+    "tallenne_work": _APPEND + _READ + _PROVE + _GROWTH + _TEND,
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
+    "tallenne_cut": _CUT,
 }

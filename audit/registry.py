@@ -37,6 +37,7 @@ K = FactKind
 
 # Every key means the same wherever it stands, so its form and its label are said once.
 FACTS: dict[str, tuple[FactKind, Promise | str]] = {
+    "about_conversations": (K.FLAG, _("About conversations")),
     "action": (K.CODE, _("Action")),
     "bytes": (K.BYTES, _("Bytes")),
     "changed": (K.CODES, _("What was changed")),
@@ -56,6 +57,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "faults": (K.COUNT, _("Faults")),
     "filters": (K.CODES, _("Filters")),
     "first_byte": (K.BYTES, _("First byte")),
+    "first_leaf": (K.COUNT, _("First leaf")),
     "format": (K.CODE, _("Format")),
     "from": (K.INSTANT, _("From")),
     "held": (K.COUNT, _("Held")),
@@ -63,6 +65,8 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "key": (K.DIGEST, _("Key")),
     "kind": (K.CODE, _("Kind")),
     "last_byte": (K.BYTES, _("Last byte")),
+    "last_leaf": (K.COUNT, _("Last leaf")),
+    "leaves": (K.DIGEST, _("Digest of the leaves")),
     "legal_basis": (K.CODE, _("Legal basis")),
     "limit": (K.COUNT, _("Limit")),
     "linked_to": (K.UUID, _("Linked to")),
@@ -72,6 +76,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "method": (K.CODE, _("Method")),
     "methods": (K.CODES, _("Methods")),
     "months": (K.COUNT, _("Months")),
+    "cut": (K.UUID, _("Cut")),
     "days": (K.COUNT, _("Days")),
     "need_person": (K.COUNT, _("Need a person")),
     "objects": (K.COUNT, _("Objects")),
@@ -94,6 +99,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "source": (K.UUID, _("Source")),
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
+    "staff": (K.FLAG, _("Staff included")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -146,6 +152,7 @@ _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
 _HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
+_CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
 _RUN_FACTS = (
     "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
     "until scanned objects versions state"
@@ -273,6 +280,15 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
     T.BUNDLE_COMPLETED: _rule(_("An export was completed"), "digest export count size"),
     T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),
+    T.SUBJECT_REPORTED: _rule(
+        _("A data subject's report was made"), "count subject_unknown conversations staff"
+    ),
+    T.LOG_TERM_CHANGED: _rule(_("The term of the log was changed"), "months"),
+    T.LOG_HOLD_PLACED: _rule(_("A hold was placed on the log"), "hold"),
+    T.LOG_HOLD_LIFTED: _rule(_("A hold on the log was lifted"), "hold"),
+    T.CUT_PROPOSED: _rule(_("It was proposed to cut the log"), _CUT_FACTS),
+    T.CUT_AGREED: _rule(_("A second person agreed to cut the log"), _CUT_FACTS),
+    T.AUDIT_CUT: _rule(_("The log was cut"), _CUT_FACTS),
     T.SEALING_KEY_INTRODUCED: _rule(
         _("A key that signs the log was introduced"), "key previous reason"
     ),

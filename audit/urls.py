@@ -2,12 +2,19 @@
 
 from django.urls import path
 
-from audit import exports, views
+from audit import exports, growth_views, views
 
 app_name = "audit"
 urlpatterns = [
     path("", views.log_page, name="log"),
     path("export/", exports.export_log, name="export"),
+    path("growth/", growth_views.growth_page, name="growth"),
+    path("growth/term/", growth_views.change_term, name="change_term"),
+    path("growth/hold/", growth_views.place_log_hold, name="place_log_hold"),
+    path("growth/lift/", growth_views.lift_log_hold, name="lift_log_hold"),
+    path("growth/propose/", growth_views.propose_cut, name="propose_cut"),
+    path("growth/agree/", growth_views.agree_to_cut, name="agree_to_cut"),
+    path("report/", growth_views.subject_report, name="report"),
     path("<slug:log>/keys/", exports.public_keys, name="keys"),
     path("<slug:log>/consistency/", exports.consistency_proof, name="consistency"),
     path("<slug:log>/events/<uuid:event_id>/proof/", exports.event_proof, name="proof"),

@@ -14,10 +14,11 @@ from django.views.decorators.http import require_GET
 
 from audit import clock, queries
 from audit.bundles.copies import Format
-from audit.events import INSTALLATION, Actor, EventType, Target, log_name
+from audit.events import INSTALLATION, EventType, Target, log_name
 from audit.forms import FilterForm
 from audit.names import names_of
-from audit.operations import AuditUnavailable, accountable, append, append_alone
+from audit.operations import AuditUnavailable, accountable, append
+from audit.pages import actor_of, permitted_log, unavailable
 from audit.presentation import LogChoice, describe, references_of
 
 READ = "audit.read"
@@ -55,35 +56,6 @@ def log_page(request: HttpRequest) -> HttpResponse:
     except AuditUnavailable as error:
         return unavailable(request, error)
     return render_log(request, log, form, page)
-
-
-def permitted_log(request: HttpRequest, permission: str, name: str | None) -> UUID | None:
-    """
-    The log asked for, or the first the person may see.
-
-    Raises Http404, after logging it, if there is none: a log that she may not see and one that
-    does not exist look the same.
-    """
-    # Controllers' logs first: the installation's is for the few who look after all of them.
-    known = sorted(queries.logs(), key=lambda log: log is None)
-    asked = known if not name else [log for log in known if log_name(log) == name]
-    for log in asked:
-        if cast(Any, request.user).has_perm(permission, log):
-            return log
-    refused = asked[0] if name and asked else None
-    try:
-        append_alone(
-            event_type=EventType.PAGE_REFUSED,
-            actor=actor_of(request),
-            now=clock.now(),
-            log=refused,
-            target=Target("log", log_name(refused) if asked else "unknown"),
-            facts={"page": "audit:log", "permission": permission},
-        )
-    except AuditUnavailable:
-        # A refusal stays one, logged or not.
-        raise Http404 from None
-    raise Http404
 
 
 def render_log(
@@ -127,14 +99,3 @@ def render_log(
         },
         status=status,
     )
-
-
-def unavailable(request: HttpRequest, error: Exception) -> HttpResponse:
-    """Say that it is not possible for now, and why."""
-    return render(request, "audit/unavailable.html", {"message": str(error)}, status=503)
-
-
-def actor_of(request: HttpRequest) -> Actor:
-    """Give who asks, as events name her."""
-    # The project's user has a random reference; this app knows no more of her than that.
-    return Actor.user(cast(Any, request.user).reference)

@@ -10,6 +10,7 @@ Grants = dict[str, list[tuple[str, str]]]
 
 WEB, WORK, PURGE = "tallenne_web", "tallenne_work", "tallenne_purge"
 SEAL = "tallenne_seal"
+CUT = "tallenne_cut"
 _LOOK_UP = [
     ("SELECT", f"TABLE {table}")
     for table in (
@@ -54,12 +55,13 @@ _HERE: Grants = {
     PURGE: [*_LOOK_UP],
     # The sealer knows no people: what it reads of the log are bodies.
     SEAL: [("SELECT", "TABLE django_migrations")],
+    CUT: [("SELECT", "TABLE django_migrations")],
 }
 
 
 def all_grants() -> Grants:
     """Bring together what each room says."""
-    merged: Grants = {WEB: [], WORK: [], PURGE: [], SEAL: []}
+    merged: Grants = {WEB: [], WORK: [], PURGE: [], SEAL: [], CUT: []}
     for grants in (_HERE, AUDIT, RECORDINGS, RETENTION):
         for role, rows in grants.items():
             merged[role] += rows

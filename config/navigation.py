@@ -19,6 +19,8 @@ ENTRIES = [
     ("retention:uncovered", _("Uncovered"), "retention.read"),
     ("recordings:quarantine", _("Quarantine"), "recordings.see_quarantine"),
     ("audit:log", _("Audit log"), "audit.read"),
+    ("audit:growth", _("Retention of the log"), "audit.keep"),
+    ("audit:report", _("Data subject's report"), "audit.report"),
     ("accounts:my_access", _("My access"), None),
 ]
 

@@ -64,7 +64,7 @@ _EVIDENCE = f"stays as evidence; {_NOT_YET}"
 PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Log": _declare(_STAYS, none="name created_at"),
     "audit.Event": _declare(
-        f"for the log's own term; {_NOT_YET}",
+        "cut after the log's own term, once two persons agreed",
         none="id log about_conversation month recorded_at event_id event_type target_kind "
         "purpose basis outcome",
         staff_reference="actor actor_role target",
@@ -72,8 +72,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
         contact="happened_at conversation body",
     ),
     "audit.AuditDetail": _declare(
-        "can be erased without harm to the log; nothing does so by itself yet",
-        none="event_id delete_after",
+        "after AUDIT_DETAIL_KEPT_DAYS, earlier when asked or cut, unless its log is held",
+        none="event_id delete_after log",
         secret="salt",  # noqa: S106 (a category)
         text="text",
     ),
@@ -86,6 +86,23 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Checkpoint": _declare(_STAYS, none="log size origin root note fingerprint sealed_at"),
     "audit.Anchor": _declare(_STAYS, none="log size key anchored_at"),
     "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
+    "audit.LogTerm": _declare(
+        "stays as evidence of why a log was kept that long",
+        none="id log months set_at",
+        staff_reference="set_by",
+        text="legal_reason",
+    ),
+    "audit.LogHold": _declare(
+        "stays as evidence of when a log was held",
+        none="id log placed_at lifted_at",
+        staff_reference="placed_by lifted_by",
+    ),
+    "audit.Cut": _declare(
+        "stays, so that it can be told which events were cut and which are missing",
+        none="id log about_conversation until_month events first_leaf last_leaf root proposed_at "
+        "agreed_at replaced_at done_at",
+        staff_reference="proposed_by agreed_by",
+    ),
     "accounts.Controller": _declare(_STAYS, none="id name slug time_zone rules_released_at"),
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),

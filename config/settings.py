@@ -191,6 +191,7 @@ AUDIT_SEAL_BATCH_SIZE = 5000
 AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default=60)
 # No shorter than any log is kept: 36 months and what a month may be late.
 AUDIT_ANCHOR_KEPT_DAYS = env.int("AUDIT_ANCHOR_KEPT_DAYS", default=1200)
+AUDIT_DETAIL_KEPT_DAYS = env.int("AUDIT_DETAIL_KEPT_DAYS", default=365)
 
 CELERY_BEAT_SCHEDULE = {
     "purge": {
@@ -209,6 +210,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
+    "audit-details": {"task": "audit.tasks.erase_past_details", "schedule": 86_400},
 }
 
 # --- Who signs in --------------------------------------------------------------------------------

@@ -11,6 +11,8 @@ from django.conf import settings
 from tests.harness.session import ROOT
 
 LONGEST_MODULE_LINES = 400
+# It is passed on as one file: see docs/decisions/0008-sealing.md.
+ONE_FILE = "verify.py"
 # Their names say nothing of what they hold.
 NAMELESS = {"utils.py", "helpers.py", "common.py", "misc.py"}
 
@@ -68,7 +70,7 @@ def test_modules_are_short_and_named_for_what_they_hold():
         text = path.read_text()
         if path.name in NAMELESS:
             wrong.append(f"{path}: its name does not say what it holds")
-        if text.count("\n") > LONGEST_MODULE_LINES:
+        if text.count("\n") > LONGEST_MODULE_LINES and path.name != ONE_FILE:
             wrong.append(f"{path}: longer than {LONGEST_MODULE_LINES} lines")
         if text and not text.startswith(('"""', "#!")):
             wrong.append(f"{path}: does not open with what it is for")

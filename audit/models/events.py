@@ -66,6 +66,7 @@ class AuditDetail(models.Model):
     salt = models.BinaryField(max_length=32)
     text = models.TextField()
     delete_after = models.DateTimeField(null=True)
+    log = models.TextField(null=True)
 
     class Meta:
         db_table = "audit_detail"

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Unpack
 from uuid import UUID
 
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.utils.translation import gettext_lazy as _
 
@@ -105,9 +106,15 @@ def append_many(*, events: Sequence[NewEvent]) -> list[UUID]:
             ],
         )
     AuditDetail.objects.bulk_create(
-        AuditDetail(event_id=event.event_id, salt=event.detail.salt, text=event.detail.text)
-        for event in written
-        if event.detail is not None
+        AuditDetail(
+            event_id=one.event_id,
+            salt=one.detail.salt,
+            text=one.detail.text,
+            log=one.log,
+            delete_after=event.now + timedelta(days=settings.AUDIT_DETAIL_KEPT_DAYS),
+        )
+        for event, one in zip(events, written, strict=True)
+        if one.detail is not None
     )
     return [event.event_id for event in written]
 
@@ -179,7 +186,9 @@ def erase_details(
     The events stay and stay verifiable: what they commit to can no longer be guessed. Returns how
     many details there were.
     """
-    erased, _by_model = AuditDetail.objects.filter(event_id__in=event_ids).delete()
+    erased, _by_model = AuditDetail.objects.filter(
+        event_id__in=event_ids, log=log_name(log)
+    ).delete()
     append(
         event_type=EventType.DETAIL_ERASED,
         actor=actor,

@@ -57,6 +57,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
     "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
     "SECURE_SSL_REDIRECT": ("web", "sends http to https"),
+    "AUDIT_DETAIL_KEPT_DAYS": (
+        "web, work, purge, seal",
+        "days after which the erasable detail of an event is erased, unless its log is held",
+    ),
     "STATIC_ROOT": ("web", "where `collectstatic` puts files and the web serves them from"),
     "LOG_LEVEL": ("all", "least severity that is written to the process's log"),
 }

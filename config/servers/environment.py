@@ -12,7 +12,7 @@ from config.servers import identities, postgresql, seaweedfs
 from config.servers.files import make_private, read_environment, write_environment
 from config.servers.passwords import Secrets
 
-ROLES = ("owner", "web", "work", "purge", "seal", "beat")
+ROLES = ("owner", "web", "work", "purge", "seal", "cut", "beat")
 
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
@@ -21,6 +21,7 @@ S3_OF_ROLE = {
     "work": ("content", "anchor-read"),
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
+    "cut": (),
     "beat": (),
 }
 LOGIN_OF_ROLE = {
@@ -29,6 +30,7 @@ LOGIN_OF_ROLE = {
     "work": "tallenne_work",
     "purge": "tallenne_purge",
     "seal": "tallenne_seal",
+    "cut": "tallenne_cut",
 }
 HOLDS_KEYRING = ("web", "work")
 
@@ -41,6 +43,7 @@ ROLE_OF_COMMAND = {
     "purge": "purge",
     "reconcile": "purge",
     "seal_audit": "seal",
+    "cut_audit": "cut",
 }
 ROLE_OF_OTHER_COMMANDS = "work"
 # It lists as the purge does, and asks for legal holds as only the content identity may.

@@ -20,7 +20,13 @@ from config.servers.process import Account, Process, ServerDied
 DATABASE = "tallenne"
 SUPERUSER = "postgres"
 OWNER = "tallenne_owner"
-CLIENT_ROLES = ("tallenne_web", "tallenne_work", "tallenne_purge", "tallenne_seal")
+CLIENT_ROLES = (
+    "tallenne_web",
+    "tallenne_work",
+    "tallenne_purge",
+    "tallenne_seal",
+    "tallenne_cut",
+)
 START_SECONDS = 60
 STOP_SECONDS = 20
 

@@ -160,13 +160,13 @@ class TestBundle:
             assert sum(table.num_rows for table in tables) == count
             assert str(tables[0].schema.field("happened_at").type) == "timestamp[us, tz=UTC]"
         elif form is Format.OCSF:
-            read = [json.loads(line) for path in copies for line in path.read_text().splitlines()]
-            assert [event["metadata"]["uid"] for event in read] == [
+            said = [json.loads(line) for path in copies for line in path.read_text().splitlines()]
+            assert [event["metadata"]["uid"] for event in said] == [
                 body["id"] for body in events_in(made)
             ]
             assert all(
                 event["type_uid"] == event["class_uid"] * 100 + event["activity_id"]
-                for event in read
+                for event in said
             )
 
     def test_disarms_formulas_that_somebody_has_put_past_the_application(
@@ -483,13 +483,13 @@ class TestChain:
 
 class TestAnchors:
     def test_every_head_on_the_way_is_compared(self, sealer, tmp_path):
-        notes = []
-        for _ in range(4):
+        made = []
+        for number in range(4):
             append_all(*(signed_in() for _ in range(3)))
-            made = export(tmp_path / str(len(notes)))
-            notes.append((made / "checkpoint.txt").read_text())
+            made.append(export(tmp_path / str(number)))
+        notes = [(bundle / "checkpoint.txt").read_text() for bundle in made]
 
-        found = checked(made, anchors=notes)
+        found = checked(made[-1], anchors=notes)
 
         assert found.anchors == 4
         assert found.notes == []

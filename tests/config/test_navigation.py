@@ -39,6 +39,7 @@ class TestMenu:
                 {
                     *("retention:purge_runs", "retention:rules", "retention:matters"),
                     *("retention:uncovered", "recordings:quarantine", "audit:log"),
+                    *("audit:growth", "audit:report"),
                 },
             ),
             ("sulo", "accounts:my_access", {"admin:index"}),

@@ -9,6 +9,8 @@ import pytest
 from django.urls import reverse
 
 from audit import clock
+from audit.events import Actor
+from audit.operations.growth import change_term, place_log_hold
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Hold, Matter, PurgeRun, RetentionRule
@@ -26,6 +28,8 @@ NO_PAGES = {
     "conversations/sound/<uuid:dialog_id>",
     "conversations/waveform/<uuid:dialog_id>",
     *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
+    *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
+    *("audit/growth/propose/", "audit/growth/agree/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
 }
 
@@ -78,6 +82,8 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     yield reverse("recordings:quarantine")
     yield reverse("audit:log")
     yield f"{reverse('audit:log')}?log=installation"
+    yield reverse("audit:growth")
+    yield reverse("audit:report")
 
 
 def furnish(centre: Centre) -> None:
@@ -89,6 +95,10 @@ def furnish(centre: Centre) -> None:
     centre.end(gone, at=clock.now() - timedelta(minutes=1))
     uncovered.permitted_uses.all().delete()
     Conversation.objects.filter(pk=uncovered.pk).update(destroy_after=None)
+    olga = Actor.user(centre.person("olga").reference)
+    log, now = centre.vakka.pk, clock.now()
+    place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
+    change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
 

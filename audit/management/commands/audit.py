@@ -1,4 +1,4 @@
-"""`manage.py audit`: exports the log, proves what is in it, and tends its partitions."""
+"""`manage.py audit`: exports the log, proves what is in it, tends it, and reports on a person."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from audit.bundles.building import Built
 from audit.bundles.copies import Format
 from audit.bundles.sinks import FolderBegun
 from audit.events import Actor, is_uuid, log_name, log_of
+from audit.management import personal
 from audit.operations.exporting import to_folder
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
 from audit.tasks import MONTHS_AHEAD
@@ -64,7 +65,7 @@ Exit code 1 if a month is still without its partition, or events lie in the defa
 class Command(BaseCommand):
     """Exports the audit log and tends its partitions."""
 
-    help = "Export the audit log, prove what is in it, or create the coming partitions."
+    help = "Export the audit log, prove what is in it, tend it, report on a person."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """One subcommand per deed."""
@@ -104,14 +105,20 @@ class Command(BaseCommand):
         )
         partitions.add_argument("--months", type=int, default=MONTHS_AHEAD)
         partitions.add_argument("--json", action="store_true", help="say the result as JSON")
+        personal.add_deeds(deeds)
 
     def handle(self, *, deed: str, **options: Any) -> None:
         """Do what is asked; an exit code of 1 means that something needs a person."""
         try:
-            getattr(self, f"_{deed}")(**options)
+            if deed == "report":
+                personal.report(now=clock.now(), options=options, say=self.stdout.write)
+            elif deed == "erase-detail":
+                personal.erase(now=clock.now(), options=options, say=self.stdout.write)
+            else:
+                getattr(self, f"_{deed}")(**options)
         except operations.AuditUnavailable as error:
             raise CommandError(
-                "The export could not be logged, so nothing was exported.",
+                "It could not be logged, so nothing was exported and nothing done.",
                 returncode=NEEDS_A_PERSON,
             ) from error
         except (NotSealed, UnknownEvent, UnknownHead, TreeIncomplete, FolderBegun) as error:
