@@ -79,16 +79,26 @@ def reader() -> AnchorReader:
     return cast(Callable[[], AnchorReader], import_string(settings.AUDIT_ANCHOR_READER))()
 
 
-def anchored(reader: AnchorReader, *, log: str) -> Iterator[tuple[AnchorPlace, str]]:
+def oldest(reader: AnchorReader, *, log: str) -> Iterator[tuple[AnchorPlace, str, str]]:
     """
-    Give every anchored checkpoint of a log as its place and its note, by origin and month.
+    Give place, key and version id of every anchored checkpoint of a log, by origin and month.
 
     Raises AnchorUnavailable.
     """
     for key, version_id in reader.oldest_versions(f"{folder()}{log}/"):
         place = AnchorPlace.parse(key)
         if place is not None:
-            yield place, reader.read(key, version_id).decode(errors="replace")
+            yield place, key, version_id
+
+
+def anchored(reader: AnchorReader, *, log: str) -> Iterator[tuple[AnchorPlace, str]]:
+    """
+    Give every anchored checkpoint of a log as its place and its note, by origin and month.
+
+    Raises AnchorUnavailable.
+    """
+    for place, key, version_id in oldest(reader, log=log):
+        yield place, reader.read(key, version_id).decode(errors="replace")
 
 
 def newest(reader: AnchorReader, *, log: str, number: int) -> tuple[AnchorPlace, str] | None:

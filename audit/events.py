@@ -85,6 +85,8 @@ class EventType(StrEnum):
 
     PAGE_REFUSED = "page.refused"
     AUDIT_LISTED = "audit.listed"
+    AUDIT_VERIFICATION_REQUESTED = "audit.verification_requested"
+    AUDIT_VERIFIED = "audit.verified"
     AUDIT_EXPORTED = "audit.exported"
     BUNDLE_COMPLETED = "bundle.completed"
     DETAIL_ERASED = "detail.erased"

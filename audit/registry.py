@@ -39,6 +39,7 @@ K = FactKind
 FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "about_conversations": (K.FLAG, _("About conversations")),
     "action": (K.CODE, _("Action")),
+    "anchors": (K.COUNT, _("Anchored heads")),
     "bytes": (K.BYTES, _("Bytes")),
     "changed": (K.CODES, _("What was changed")),
     "controllers": (K.UUIDS, _("Controllers")),
@@ -277,6 +278,10 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.USER_CREATED: _rule(_("A person's account was created"), "user role kind"),
     T.PAGE_REFUSED: _rule(_("A page was refused"), "page reason permission", DENY),
     T.AUDIT_LISTED: _rule(_("The audit log was viewed"), "count filters from until page"),
+    T.AUDIT_VERIFICATION_REQUESTED: _rule(_("A check of the log was asked for")),
+    T.AUDIT_VERIFIED: _rule(
+        _("The log was checked"), "size count root faults state anchors", ALLOW, DENY, ERROR
+    ),
     T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
     T.BUNDLE_COMPLETED: _rule(_("An export was completed"), "digest export count size"),
     T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),

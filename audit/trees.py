@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from django.db import connection
 
 from audit.merkle import LEVEL_STEP, Tree
-from audit.models import Checkpoint, Leaf
+from audit.models import Checkpoint, Leaf, Origin
 
 # Hashes are read by whole rows of siblings, and these are kept while one proof is made.
 _SIBLINGS = 1 << LEVEL_STEP
@@ -73,3 +73,8 @@ def newest_checkpoint(*, log: str) -> Checkpoint | None:
 def leaf_of(*, event: int) -> Leaf | None:
     """Find the leaf of an event by the id of its row; None while it is not sealed."""
     return Leaf.objects.filter(event=event).first()
+
+
+def current_origin(*, log: str) -> Origin | None:
+    """Find the origin under which a log's heads are signed now; None before the first."""
+    return Origin.objects.filter(log=log).order_by("-number").first()

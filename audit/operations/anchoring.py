@@ -100,7 +100,7 @@ def _start_anew(log: str, place: AnchorPlace, note: str, *, actor: Actor, now: d
 
 def _lost_head(log: str, store: AnchorReader) -> tuple[AnchorPlace, str] | None:
     """Give the head that was anchored last, if the database's log does not lead on from it."""
-    origin = Origin.objects.filter(log=log).order_by("-number").first()
+    origin = trees.current_origin(log=log)
     found = anchoring.newest(store, log=log, number=origin.number if origin else 1)
     if found is None:
         return None

@@ -117,10 +117,13 @@ class Sealer:
         previous: Checkpoint | None,
         now: datetime,
     ) -> None:
-        origin = Origin.objects.filter(log=log).order_by("-number").first()
-        if origin is None:
-            origin = Origin.objects.create(
-                log=log, number=1, origin=origin_name(log, 1), from_size=0, started_at=now
+        origin = trees.current_origin(log=log) or Origin.objects.create(
+            log=log, number=1, origin=origin_name(log, 1), from_size=0, started_at=now
+        )
+        if origin.origin != origin_name(log, origin.number):
+            raise TreeAltered(
+                f"Log {log} is signed as {origin.origin}, and AUDIT_ORIGIN names another. Set it "
+                "to what it was: under another name its anchors would not be found."
             )
         signers = self._signers(rows, previous)
         head = Head(origin.origin, frontier.size, frontier.root())

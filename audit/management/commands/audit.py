@@ -22,9 +22,11 @@ from audit.bundles.sinks import FolderBegun
 from audit.events import Actor, is_uuid, log_name, log_of
 from audit.management import personal
 from audit.operations.exporting import to_folder
+from audit.operations.verifying import verify_and_tell
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
 from audit.tasks import MONTHS_AHEAD
 from audit.trees import TreeIncomplete
+from audit.verification.verdicts import State
 
 NEEDS_A_PERSON = 1
 WRONG_USE = 2
@@ -40,9 +42,13 @@ If it is stopped, the same command goes on where it was."""
 
 VERIFY_EXAMPLE = """\
 Example:
+  manage.py audit verify
   manage.py audit verify /srv/audit/installation-2026-10-01-to-2026-11-01
 
-Does what `python verify.py` does, with the public keys of this installation unless told others.
+With a path it does what `python verify.py` does, with the public keys of this installation unless
+told others. Without one it checks the database: every row against its leaf, leaves against signed
+heads, heads against the anchor; the first bad row is named.
+
 Exit code 0: intact, 1: tampered, 2: incomplete."""
 
 PROVE_EXAMPLE = """\
@@ -97,7 +103,12 @@ class Command(BaseCommand):
         )
         keys.add_argument("--log", type=_log, metavar="LOG", help="default: of every log")
         check = _deed(deeds, "verify", "check bundles or proofs", VERIFY_EXAMPLE)
-        check.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+        check.add_argument(
+            "paths", nargs="*", type=Path, metavar="PATH", help="default: the database itself"
+        )
+        check.add_argument("--log", type=_log, metavar="LOG", help="of the database: only this log")
+        check.add_argument("--without-anchors", action="store_true", help="of the database")
+        check.add_argument("--json", action="store_true", help="of the database: say it as JSON")
         check.add_argument("--key", help="a file of public keys, or the key itself")
         check.add_argument("--anchors", type=Path, help="a folder of anchored heads")
         partitions = _deed(
@@ -187,13 +198,45 @@ class Command(BaseCommand):
                 self.stdout.write(key)
 
     def _verify(
-        self, *, paths: list[Path], key: str | None, anchors: Path | None, **_others: object
+        self, *, paths: list[Path], key: str | None, anchors: Path | None, **options: Any
     ) -> None:
+        if not paths:
+            sys.exit(self._verify_database(**options))
         keys = key or "\n".join(
             key for log in queries.logs() for key in proofs.public_keys(log=log_name(log))
         )
-        options = ["--key", keys, *(["--anchors", str(anchors)] if anchors else [])]
-        sys.exit(verify.main([*map(str, paths), *options]))
+        given = ["--key", keys, *(["--anchors", str(anchors)] if anchors else [])]
+        sys.exit(verify.main([*map(str, paths), *given]))
+
+    def _verify_database(
+        self, *, log: str | None, without_anchors: bool, json: bool, **_others: object
+    ) -> int:
+        verdicts = []
+        for name in [log] if log else map(log_name, queries.logs()):
+            with tqdm(
+                desc=name, unit=" events", disable=json or not sys.stderr.isatty()
+            ) as progress:
+                verdicts.append(
+                    verify_and_tell(
+                        log=name,
+                        actor=Actor.system("command"),
+                        with_anchors=not without_anchors,
+                        on_progress=progress.update,
+                    )
+                )
+        if json:
+            self._say_json({"logs": [verdict.as_json() for verdict in verdicts]})
+        for verdict in [] if json else verdicts:
+            self.stdout.write(
+                f"{verdict.state.upper()}: log {verdict.log}, {verdict.events} events, "
+                f"{verdict.size} leaves, {verdict.anchors} anchored heads"
+            )
+            for line in (*map(str, verdict.faults), *verdict.notes):
+                self.stdout.write(f"  {line}")
+        states = {verdict.state for verdict in verdicts}
+        if State.TAMPERED in states:
+            return verify.TAMPERED
+        return verify.INCOMPLETE if State.INCOMPLETE in states else verify.INTACT
 
     def _partitions(self, *, months: int, json: bool, **_others: object) -> None:
         created = operations.create_partitions(months_ahead=months)

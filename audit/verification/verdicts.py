@@ -1,0 +1,98 @@
+"""What is found out about a log: a state, and the first faults with the rows they are in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from audit.events import Outcome
+
+MOST_FAULTS = 20
+
+
+class State(StrEnum):
+    """What is known of a log after it was checked."""
+
+    INTACT = "intact"
+    TAMPERED = "tampered"
+    INCOMPLETE = "incomplete"  # it cannot be told: see the notes
+
+
+OUTCOMES = {
+    State.INTACT: Outcome.ALLOW,
+    State.TAMPERED: Outcome.DENY,
+    State.INCOMPLETE: Outcome.ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that is not as it was sealed, and the row it is in as far as it is known."""
+
+    what: str
+    leaf_index: int | None = None
+    event: str | None = None  # the event's id, or its row's while that is all there is
+    is_span: bool = False  # it lies somewhere from that place on: no row is known
+
+    def __str__(self) -> str:
+        row = [
+            f"place {self.leaf_index}" if self.leaf_index is not None else "",
+            f"event {self.event}" if self.event else "",
+        ]
+        where = ", ".join(filter(None, row))
+        return f"{where}: {self.what}" if where else self.what
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found out about a log: see `State`. `faults` are the first ones, by place."""
+
+    log: str
+    events: int = 0
+    size: int = 0
+    root: str | None = None
+    anchors: int = 0
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)  # SHA-256 of those relied on
+    is_complete: bool = True
+
+    @property
+    def state(self) -> State:
+        """Whether it is intact."""
+        if self.faults:
+            return State.TAMPERED
+        return State.INTACT if self.is_complete else State.INCOMPLETE
+
+    def fault(self, what: str, leaf_index: int | None = None, event: object = None) -> None:
+        """Note something that is wrong, with the row it is in if that is known."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(Fault(what, leaf_index, str(event) if event is not None else None))
+
+    def fault_from(self, first: int, what: str) -> None:
+        """Note something that is wrong somewhere from a place on."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(Fault(what, first, is_span=True))
+
+    def sort(self) -> None:
+        """Bring known rows first, by place; then what begins at a place; then the rest."""
+        self.faults.sort(
+            key=lambda fault: (fault.leaf_index is None, fault.is_span, fault.leaf_index or 0)
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """Give it as the command's answer."""
+        return {
+            "log": self.log,
+            "state": self.state.value,
+            "events": self.events,
+            "size": self.size,
+            "root": self.root,
+            "anchors": self.anchors,
+            "keys": self.keys,
+            "faults": [
+                {"what": fault.what, "leaf_index": fault.leaf_index, "event": fault.event}
+                for fault in self.faults
+            ],
+            "notes": self.notes,
+        }
