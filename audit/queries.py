@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
@@ -127,6 +128,40 @@ def logs() -> list[UUID | None]:
 def details(event_ids: Sequence[UUID]) -> dict[UUID, AuditDetail]:
     """The details of these events that have not been erased."""
     return AuditDetail.objects.in_bulk(list(event_ids))
+
+
+# A check that has not ended by then has died with its worker.
+LONGEST_VERIFICATION = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The last check of a log: `state` is None if there was none; see `audit.verification`."""
+
+    is_running: bool = False
+    state: str | None = None
+    checked_at: datetime | None = None
+    events: int = 0
+    anchors: int = 0
+
+
+def last_verification(*, log: str, now: datetime) -> Verification:
+    """What the last check of a log has found, and whether one is under way."""
+    requested, verified = (
+        Event.objects.filter(log=log, event_type=kind.value).order_by("-happened_at", "-id").first()
+        for kind in (EventType.AUDIT_VERIFICATION_REQUESTED, EventType.AUDIT_VERIFIED)
+    )
+    is_running = (
+        requested is not None
+        and requested.happened_at > now - LONGEST_VERIFICATION
+        and (verified is None or verified.id < requested.id)
+    )
+    if verified is None:
+        return Verification(is_running)
+    facts = json.loads(verified.body)["x"]
+    return Verification(
+        is_running, facts["state"], verified.happened_at, facts["count"], facts["anchors"]
+    )
 
 
 @dataclass(frozen=True, slots=True)

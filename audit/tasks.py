@@ -2,10 +2,13 @@
 
 from celery import shared_task
 
-from audit import clock, operations
+from audit import clock, operations, queries
+from audit.events import Actor, log_name
 from audit.operations.details import erase_past_details as erase_past
+from audit.operations.verifying import verify_and_tell
 
 MONTHS_AHEAD = 3
+TIMETABLE = Actor.system("timetable")
 
 
 @shared_task(acks_late=True)
@@ -18,3 +21,16 @@ def create_partitions() -> None:
 def erase_past_details() -> None:
     """Erase the details of events whose time is past; run daily, and again does no harm."""
     erase_past(now=clock.now())
+
+
+@shared_task(acks_late=True)
+def verify_log(log: str) -> None:
+    """Check one log, by the name it has in the tables; done twice it is checked twice."""
+    verify_and_tell(log=log, actor=TIMETABLE)
+
+
+@shared_task(acks_late=True)
+def verify_logs() -> None:
+    """Check every log; run daily."""
+    for log in queries.logs():
+        verify_and_tell(log=log_name(log), actor=TIMETABLE)

@@ -2,12 +2,14 @@
 
 from django.urls import path
 
-from audit import exports, growth_views, views
+from audit import exports, growth_views, verify_views, views
 
 app_name = "audit"
 urlpatterns = [
     path("", views.log_page, name="log"),
     path("export/", exports.export_log, name="export"),
+    path("verify/", verify_views.verify_log, name="verify"),
+    path("<slug:log>/verification/", verify_views.verification, name="verification"),
     path("growth/", growth_views.growth_page, name="growth"),
     path("growth/term/", growth_views.change_term, name="change_term"),
     path("growth/hold/", growth_views.place_log_hold, name="place_log_hold"),

@@ -91,6 +91,7 @@ def render_log(
                 for event in page.events
             ],
             "is_filtered": any(form.data.get(name) for name in form.fields),
+            "verification": queries.last_verification(log=log_name(log), now=clock.now()),
             "may_export": user.has_perm(EXPORT, log),
             "formats": list(Format),
             "older_url": f"?{urlencode([*filters, ('after', str(page.next_place))])}"

@@ -210,6 +210,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 60},
     },
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
+    "audit-verify": {"task": "audit.tasks.verify_logs", "schedule": 86_400},
     "audit-details": {"task": "audit.tasks.erase_past_details", "schedule": 86_400},
 }
 

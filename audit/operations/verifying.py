@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from uuid import UUID
 
 import structlog
+from celery import current_app
 
-from audit import anchoring, clock
+from audit import anchoring, clock, queries
 from audit.anchoring import AnchorUnavailable
 from audit.events import Actor, EventType, Target, log_name, log_of
 from audit.operations.events import append_alone
@@ -17,15 +19,25 @@ from audit.verification.verdicts import OUTCOMES, State, Verdict
 logger = structlog.get_logger("tallenne.audit")
 
 
-def request_verification(*, log: UUID | None, actor: Actor) -> None:
-    """Say in the log that it is to be checked. Raises AuditUnavailable."""
+TASK = "audit.tasks.verify_log"
+
+
+def request_verification(*, log: UUID | None, actor: Actor, now: datetime) -> None:
+    """
+    Have a log checked by a worker, unless that is under way; the wish is an event in it.
+
+    Raises `audit.operations.AuditUnavailable`.
+    """
+    if queries.last_verification(log=log_name(log), now=now).is_running:
+        return
     append_alone(
         event_type=EventType.AUDIT_VERIFICATION_REQUESTED,
         actor=actor,
-        now=clock.now(),
+        now=now,
         log=log,
         target=Target("log", log_name(log)),
     )
+    current_app.send_task(TASK, kwargs={"log": log_name(log)}, retry=False)
 
 
 def verify_and_tell(
@@ -66,6 +78,15 @@ def verify_and_tell(
             "anchors": verdict.anchors,
         },
     )
+    if verdict.state is State.TAMPERED:
+        append_alone(
+            event_type=EventType.INCIDENT_RAISED,
+            actor=actor,
+            now=clock.now(),
+            log=log_of(log),
+            target=Target("log", log),
+            facts={"kind": "audit_log_tampered", "objects": len(verdict.faults)},
+        )
     if verdict.state is not State.INTACT:
         logger.error(
             "audit_log_not_intact",

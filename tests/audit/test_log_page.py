@@ -19,6 +19,7 @@ from audit import proofs, verify
 from audit.events import Actor, EventType
 from audit.models import Checkpoint, Event
 from audit.operations import exporting
+from audit.tasks import verify_log
 from tests import factories
 from tests.audit.given import at_minute, happened, played, run, signed_in
 
@@ -238,6 +239,57 @@ class TestExportButton:
 
     def test_is_no_link(self, signed_in, vakka, olga):
         assert signed_in(olga).get(reverse("audit:export")).status == 405
+
+
+class TestVerification:
+    def test_is_asked_for_once_and_done_by_a_worker(
+        self, acting_as, sealer, signed_in, vakka, olga
+    ):
+        wait_until_sealed(happened(played(log=vakka.pk)))
+        browser, page = signed_in(olga), f"{reverse('audit:log')}?log={vakka.pk}"
+        assert "Not checked yet" in browser.get(page).text
+
+        for _ in range(2):
+            answer = browser.post(reverse("audit:verify"), {"log": str(vakka.pk)})
+            assert answer.status == 302
+
+        assert "is being checked" in browser.get(page).text
+        assert events(EventType.AUDIT_VERIFICATION_REQUESTED).count() == 1
+        with acting_as("work"):
+            verify_log(log=str(vakka.pk))
+        shown = browser.get(reverse("audit:verification", args=[vakka.pk])).text
+        assert "Intact" in shown
+        assert "hx-get" not in shown
+
+    def test_that_went_badly_is_red(self, acting_as, sealer, signed_in, vakka, olga):
+        event = happened(played(log=vakka.pk))
+        wait_until_sealed(event)
+        run("ALTER TABLE audit_event DISABLE TRIGGER USER")
+        run(f"UPDATE audit_event SET actor = 'system:nobody' WHERE id = {event.id}")
+        run("ALTER TABLE audit_event ENABLE TRIGGER USER")
+
+        with acting_as("work"):
+            verify_log(log=str(vakka.pk))
+
+        shown = signed_in(olga).get(reverse("audit:verification", args=[vakka.pk])).text
+        assert "Tampered with" in shown
+        assert events(EventType.INCIDENT_RAISED).get().log == str(vakka.pk)
+
+    def test_is_refused_to_an_outsider(self, signed_in, vakka, charlie):
+        browser = signed_in(charlie)
+
+        asked = browser.post(reverse("audit:verify"), {"log": str(vakka.pk)})
+        looked = browser.get(reverse("audit:verification", args=[vakka.pk]))
+
+        assert (asked.status, looked.status) == (404, 404)
+        assert not events(EventType.AUDIT_VERIFICATION_REQUESTED).exists()
+
+    def test_is_not_begun_when_it_cannot_be_logged(self, signed_in, vakka, olga):
+        run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
+
+        answer = signed_in(olga).post(reverse("audit:verify"), {"log": str(vakka.pk)})
+
+        assert answer.status == 503
 
 
 class TestProof:

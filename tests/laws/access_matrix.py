@@ -17,6 +17,9 @@ from accounts.models import User
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
+from audit.models import Event
+from audit.operations.sealing import Sealer, introduce_key
+from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Hold, PurgeRun, RetentionRule
@@ -120,6 +123,8 @@ def build(centre: Centre) -> Scene:
             "hold_id": Hold.objects.get(matter=matter).pk,
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
+            "log": centre.vakka.pk,
+            "event_id": _sealed_event(centre),
         },
         people=_people(centre),
     )
@@ -147,6 +152,16 @@ def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun
     assert {found[name] for name in ("withdrawn", "destroyed")} == {"withdrawn", "destroyed"}
     assert found["ended"] == "kept"
     return run
+
+
+def _sealed_event(centre: Centre) -> UUID:
+    keys = SealingKeys(centre.stage.keys.parent / "seal-keys")
+    introduce_key(keys=keys, now=clock.now())
+    log = str(centre.vakka.pk)
+    Sealer(keys).seal(log=log, now=clock.now())
+    event = Event.objects.filter(log=log).order_by("id").first()
+    assert event
+    return event.event_id
 
 
 def _people(centre: Centre) -> dict[str, User | None]:

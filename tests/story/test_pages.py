@@ -31,6 +31,8 @@ NO_PAGES = {
     *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
     *("audit/growth/propose/", "audit/growth/agree/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
+    *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
+    *("audit/<slug:log>/consistency/", "audit/<slug:log>/events/<uuid:event_id>/proof/"),
 }
 
 
