@@ -24,6 +24,7 @@ from audit.operations.exporting import to_folder
 from audit.operations.sealing import Sealer, introduce_key
 from audit.queries import Filter
 from audit.sealing_keys import SealingKeys
+from audit.verification.checking import verify_log
 from bench.centre import Centre
 from bench.events import make_events
 from bench.measuring import Line, Scale, WrongAnswer, compared, require_same, seconds, take_turns
@@ -122,7 +123,16 @@ def _long_log(centre: Centre, scale: Scale) -> Iterator[Line]:
                 partial(_export_rate, path, form), lambda _round: _copy_rate(), rounds=1
             )
             yield compared(f"audit_export_{form.value}_vs_copy", "events/s", ours, bare)
+        yield _database_checked()
         yield from _verifying(Path(folder) / f"{Format.JSONL.value}-0")
+
+
+def _database_checked() -> Line:
+    began = time.perf_counter()
+    verdict = verify_log(log=LOG, now=clock.now(), reader=None)
+    spent = time.perf_counter() - began
+    require_same(verdict.faults, [], "Faults of the log")
+    return Line("audit_verify_database", verdict.events / spent, "events/s")
 
 
 def _verifying(path: Path) -> Iterator[Line]:
