@@ -8,10 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit, urlunsplit
+from uuid import uuid4
 
 import psycopg
 
@@ -38,11 +39,14 @@ class Stage:
 
     servers: Servers
     keys: Path
+    # Heads of earlier runs stay anchored: each run is an installation of its own.
+    origin: str = field(default_factory=lambda: f"bench-{uuid4().hex[:12]}.example/tallenne")
 
     def environment(self, role: Role) -> dict[str, str]:
         """Give what a process of that role is told."""
         values = self.servers.environment(role)
         values["DATABASE_URL"] = _of_bench(values["DATABASE_URL"])
+        values["AUDIT_ORIGIN"] = self.origin
         if "KEYRING_DIR" in values:
             values["KEYRING_DIR"] = str(self.keys)
         return values

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -26,9 +29,22 @@ from audit.operations.sealing import (
 )
 from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
 from tests.audit.given import happened, played, rows, run, signed_in
+from tests.harness.session import ROOT
 
 pytestmark = pytest.mark.django_db
 LOG = "installation"
+SEALS_WITHOUT_END = """
+import os, django
+os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+django.setup()
+from audit import clock
+from audit.operations.sealing import Sealer
+from audit.sealing_keys import SealingKeys
+keys = SealingKeys.from_settings()
+print("ready", flush=True)
+while True:
+    Sealer(keys).seal(log="installation", now=clock.now(), limit=20)
+"""
 
 
 @pytest.fixture
@@ -162,7 +178,11 @@ class TestSeal:
 
 class TestManyWriters:
     def test_every_committed_event_is_sealed_once_in_the_order_of_commits(self, stage, keys):
-        """Transactions of random length, some rolled back; two sealers, each step a new one."""
+        """
+        Transactions of random length, some rolled back; two sealers, each step a new one.
+
+        Beside them a sealer as a process of its own, which is killed again and again.
+        """
         stop = threading.Event()
 
         def write(number: int) -> tuple[UUID, list[UUID]]:
@@ -185,13 +205,32 @@ class TestManyWriters:
                 while not stop.is_set():
                     seal(keys, limit=20)
 
-        with ThreadPoolExecutor(18) as threads:
+        def be_killed() -> int:
+            kills = 0
+            while not stop.is_set():
+                process = subprocess.Popen(
+                    [sys.executable, "-c", SEALS_WITHOUT_END],
+                    cwd=ROOT,
+                    env={"PATH": os.environ["PATH"], **stage.environment("seal")},
+                    stdout=subprocess.PIPE,
+                )
+                assert process.stdout
+                process.stdout.readline()
+                stop.wait(random.Random(kills).random() / 5)
+                process.kill()
+                process.communicate()
+                kills += 1
+            return kills
+
+        with ThreadPoolExecutor(35) as threads:
             sealers = [threads.submit(go_on_sealing) for _ in range(2)]
-            done = [threads.submit(write, number) for number in range(16)]
+            killed = threads.submit(be_killed)
+            done = [threads.submit(write, number) for number in range(32)]
             expected = dict(writer.result() for writer in done)
             stop.set()
             for sealer in sealers:
                 sealer.result()
+            assert killed.result() >= 1
         while seal(keys):
             pass
 

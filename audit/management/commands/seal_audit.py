@@ -25,6 +25,8 @@ from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
 
 NEEDS_A_PERSON = 1
 LONGEST_PAUSE_SECONDS = 30.0
+# It tries each second; a log line a minute is enough.
+REPEATED_AFTER_SECONDS = 60.0
 EXAMPLE = """\
 Example:
   manage.py seal_audit           runs until it is stopped, one step each second
@@ -108,6 +110,7 @@ class _Work:
         self._writer, self._reader = anchoring.writer(), anchoring.reader()
         self._led_on: set[str] = set()
         self._anchored_at: dict[str, float] = {}
+        self._reported: dict[str, tuple[str, float]] = {}
         self.problems: list[str] = []
 
     def step(self, *, anchors_now: bool = False) -> None:
@@ -148,4 +151,8 @@ class _Work:
 
     def _report(self, name: str, error: Exception) -> None:
         self.problems.append(str(error))
+        said, at = self._reported.get(name, ("", 0.0))
+        if said == str(error) and time.monotonic() < at + REPEATED_AFTER_SECONDS:
+            return
+        self._reported[name] = str(error), time.monotonic()
         log.error("sealer_cannot", log=name, error=type(error).__name__, reason=str(error))
