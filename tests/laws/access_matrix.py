@@ -242,6 +242,11 @@ def _paths(scene: Scene, route: Route, method: str) -> Iterator[tuple[str, str]]
         yield NO_STATE, _fill(route, values)
 
 
+def addresses(scene: Scene, route: Route, method: str) -> list[tuple[str, str]]:
+    """The addresses of a pattern in this scene, each with the state of what it names."""
+    return list(_paths(scene, route, method))
+
+
 def _fill(route: Route, values: dict[str, object]) -> str:
     from django.urls import reverse
 
