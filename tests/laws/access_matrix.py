@@ -125,6 +125,7 @@ def build(centre: Centre) -> Scene:
             "run_id": run.pk,
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),
+            "reference": centre.alice.reference,
         },
         people=_people(centre),
     )

@@ -84,6 +84,9 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     yield reverse("recordings:quarantine")
     yield reverse("audit:log")
     yield f"{reverse('audit:log')}?log=installation"
+    olga = centre.person("olga").reference
+    yield reverse("audit:person", args=[centre.vakka.pk, olga])
+    yield reverse("audit:person", args=[centre.vakka.pk, "system:nobody"])
     yield reverse("audit:growth")
     yield reverse("audit:report")
 
