@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from audit import exports, growth_views, reading_views, verify_views, views
+from audit import exports, growth_views, person_views, reading_views, verify_views, views
 
 app_name = "audit"
 urlpatterns = [
@@ -20,6 +20,7 @@ urlpatterns = [
     path("growth/propose/", growth_views.propose_cut, name="propose_cut"),
     path("growth/agree/", growth_views.agree_to_cut, name="agree_to_cut"),
     path("report/", growth_views.subject_report, name="report"),
+    path("<slug:log>/people/<str:reference>/", person_views.person, name="person"),
     path("<slug:log>/keys/", exports.public_keys, name="keys"),
     path("<slug:log>/consistency/", exports.consistency_proof, name="consistency"),
     path("<slug:log>/events/<uuid:event_id>/proof/", exports.event_proof, name="proof"),

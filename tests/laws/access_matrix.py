@@ -125,6 +125,7 @@ def build(centre: Centre) -> Scene:
             "run_id": run.pk,
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),
+            "reference": centre.alice.reference,
         },
         people=_people(centre),
     )
@@ -241,6 +242,11 @@ def _paths(scene: Scene, route: Route, method: str) -> Iterator[tuple[str, str]]
         if "object_id" in values:
             values["object_id"] = _first_of(route)
         yield NO_STATE, _fill(route, values)
+
+
+def addresses(scene: Scene, route: Route, method: str) -> list[tuple[str, str]]:
+    """The addresses of a pattern in this scene, each with the state of what it names."""
+    return list(_paths(scene, route, method))
 
 
 def _fill(route: Route, values: dict[str, object]) -> str:

@@ -91,6 +91,9 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     yield reverse("audit:refusals")
     conversation = Conversation.objects.order_by("pk").values_list("pk", flat=True)[0]
     yield reverse("audit:story", args=[centre.vakka.pk, conversation])
+    olga = centre.person("olga").reference
+    yield reverse("audit:person", args=[centre.vakka.pk, olga])
+    yield reverse("audit:person", args=[centre.vakka.pk, "system:nobody"])
     yield reverse("audit:growth")
     yield reverse("audit:report")
 

@@ -1,0 +1,93 @@
+"""Law 1, of the auditor: she reads the logs of her companies, and nothing else anywhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.roles import Role
+from tests import factories
+from tests.factories import Centre
+from tests.laws import access_matrix
+
+WORDS = "Sininen majakka vastaa hitaasti"
+# Her own account, what everybody needs before she is let in, and what says nothing of anybody.
+EVERYBODYS = ("", "account/", "language/", "me/", "healthz", "conversations/listened/")
+LOG = "audit/"
+TURNED_AWAY = {302, 403, 404, 405}
+
+
+@pytest.fixture
+def auditor(centre: Centre):
+    """One who is an auditor of Vakka alone."""
+    person = factories.person("Aino Auditor", employer=centre.vakka)
+    factories.give_role(person, Role.AUDITOR, centre.vakka)
+    factories.undertake(person)
+    return person
+
+
+@pytest.fixture
+def scene(centre: Centre):
+    built = access_matrix.build(centre)
+    built.conversations["own_chat"] = centre.chat(WORDS, WORDS).pk
+    return built
+
+
+def is_everybodys(pattern: str) -> bool:
+    return pattern == "" or pattern.startswith(tuple(filter(None, EVERYBODYS)))
+
+
+class TestAuditor:
+    def test_gets_the_logs_pages_and_no_other_at_any_address(self, scene, auditor, signed_in):
+        browser = signed_in(auditor)
+        opened, failed, telling = set(), set(), set()
+
+        for route in access_matrix.routes():
+            if is_everybodys(route.pattern):
+                continue
+            for _state, path in access_matrix.addresses(scene, route, "GET"):
+                answer = browser.get(path)
+                if answer.status < 300:
+                    opened.add(route.pattern)
+                elif answer.status >= 500:
+                    failed.add(path)
+                if WORDS in answer.text:
+                    telling.add(path)
+
+        assert {pattern for pattern in opened if not pattern.startswith(LOG)} == set()
+        assert "audit/" in opened
+        assert (failed, telling) == (set(), set())
+
+    def test_changes_nothing_at_any_address_of_ours(self, scene, auditor, signed_in):
+        browser = signed_in(auditor)
+
+        done = {
+            path: answer.status
+            for route in access_matrix.routes()
+            if "POST" in route.methods and not route.pattern.startswith(LOG)
+            if not is_everybodys(route.pattern)
+            for _state, path in access_matrix.addresses(scene, route, "POST")
+            if (answer := browser.post(path)).status not in {404, 405}
+        }
+
+        assert done == {}
+
+    def test_is_told_of_no_other_companys_log(self, centre, scene, auditor, signed_in):
+        browser = signed_in(auditor)
+        scene.others["log"] = centre.onni.pk
+
+        found = {
+            path: answer.status
+            for route in access_matrix.routes()
+            if route.pattern.startswith(LOG)
+            for _state, path in access_matrix.addresses(scene, route, "GET")
+            if (answer := browser.get(path, {"log": str(centre.onni.pk)})).status not in TURNED_AWAY
+        }
+
+        assert found == {}
+
+    def test_has_only_her_own_pages_in_the_menu(self, auditor, signed_in):
+        page = signed_in(auditor).get("/me/access/").text
+
+        assert "/audit/" in page
+        assert "/retention/" not in page
+        assert "/conversations/quarantine/" not in page
