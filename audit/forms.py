@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from audit.bundles.copies import Format
-from audit.events import EventType, is_reference, is_uuid
+from audit.events import EventType, Outcome, is_reference, is_uuid
+from audit.presentation import OUTCOMES
 from audit.queries import Filter
 from audit.registry import REGISTRY
 
@@ -30,6 +31,9 @@ class FilterForm(forms.Form):
         label=_("Who"), required=False, max_length=160, validators=[_check_reference]
     )
     what = forms.ChoiceField(label=_("What"), required=False)
+    outcome = forms.ChoiceField(
+        label=_("Outcome"), required=False, choices=[("", _("Everything")), *OUTCOMES.items()]
+    )
     about = forms.CharField(
         label=_("Object"), required=False, max_length=160, validators=[_check_reference]
     )
@@ -74,6 +78,7 @@ class FilterForm(forms.Form):
             logs=[log],
             actor=given["who"] or None,
             event_type=EventType(given["what"]) if given["what"] else None,
+            outcome=Outcome(given["outcome"]) if given["outcome"] else None,
             about=given["about"] or None,
             from_at=_start_of(given["from_date"]),
             until_at=_start_of(given["until_date"], days_later=1),

@@ -52,6 +52,7 @@ class Row:
     event_type: str
     target_kind: str
     target: Named | None
+    conversation: str
     outcome: str
     outcome_text: str
     why: str
@@ -75,6 +76,7 @@ def describe(
         event_type=event.event_type,
         target_kind=event.target_kind or "",
         target=Named(event.target, names.get(event.target, event.target)) if event.target else None,
+        conversation=str(event.conversation or ""),
         outcome=event.outcome,
         outcome_text=str(OUTCOMES[Outcome(event.outcome)]),
         why=_readable(event.basis or "", names),

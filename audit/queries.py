@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import BooleanField, Q, QuerySet
 from django.db.models.expressions import RawSQL
 
-from audit.events import EventType, is_uuid, log_name, log_of
+from audit.events import EventType, Outcome, is_uuid, log_name, log_of
 from audit.models import AuditDetail, Event, Log
 
 PAGE_ROWS = 50
@@ -57,6 +57,7 @@ class Filter:
     logs: Sequence[UUID | None]
     actor: str | None = None
     event_type: EventType | None = None
+    outcome: Outcome | None = None
     about: str | None = None  # a target's reference or a conversation's id
     from_at: datetime | None = None
     until_at: datetime | None = None
@@ -67,6 +68,7 @@ class Filter:
         given = {
             "actor": self.actor,
             "type": self.event_type,
+            "outcome": self.outcome,
             "object": self.about,
             "from": self.from_at,
             "until": self.until_at,
@@ -89,6 +91,8 @@ def events(wanted: Filter) -> QuerySet[Event]:
         found = found.filter(actor=wanted.actor)
     if wanted.event_type is not None:
         found = found.filter(event_type=wanted.event_type.value)
+    if wanted.outcome is not None:
+        found = found.filter(outcome=wanted.outcome.value)
     if wanted.about is not None:
         found = found.filter(_about(wanted.about))
     if wanted.from_at is not None:

@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from audit import exports, growth_views, person_views, verify_views, views
+from audit import exports, growth_views, person_views, reading_views, verify_views, views
 
 app_name = "audit"
 urlpatterns = [
     path("", views.log_page, name="log"),
     path("export/", exports.export_log, name="export"),
+    path("counts/", reading_views.counts, name="counts"),
+    path("refusals/", reading_views.refusals, name="refusals"),
+    path("<slug:log>/conversations/<uuid:conversation_id>/", reading_views.story, name="story"),
     path("verify/", verify_views.verify_log, name="verify"),
     path("<slug:log>/verification/", verify_views.verification, name="verification"),
     path("growth/", growth_views.growth_page, name="growth"),

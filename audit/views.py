@@ -90,6 +90,7 @@ def render_log(
                 describe(event, bodies[event.event_id], details.get(event.event_id), names)
                 for event in page.events
             ],
+            "query": urlencode([("log", log_name(log)), *(f for f in filters if f[0] != "log")]),
             "is_filtered": any(form.data.get(name) for name in form.fields),
             "verification": queries.last_verification(log=log_name(log), now=clock.now()),
             "may_export": user.has_perm(EXPORT, log),

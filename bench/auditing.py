@@ -163,9 +163,10 @@ def _export_rate(path: Path, form: Format, number: int) -> float:
         actor=Actor.system("bench"),
         now=clock.now(),
     )
+    spent = time.perf_counter() - began
     assert isinstance(built, Built)
     require_same(built.events, sum(1 for _ in _lines(target)), "Events of the bundle")
-    return built.events / (time.perf_counter() - began)
+    return built.events / spent
 
 
 def _lines(target: Path) -> Iterator[bytes]:

@@ -22,6 +22,7 @@ ENTRIES = [
     ("audit:growth", _("Retention of the log"), "audit.keep"),
     ("audit:report", _("Data subject's report"), "audit.report"),
     ("accounts:my_access", _("My access"), None),
+    ("recordings:listened", _("Who has listened to me"), "recordings.see_own_looks"),
 ]
 
 

@@ -7,6 +7,7 @@ from recordings import views
 app_name = "recordings"
 urlpatterns = [
     path("", views.conversations, name="conversations"),
+    path("listened/", views.listened, name="listened"),
     path("quarantine/", views.quarantine, name="quarantine"),
     path("<uuid:conversation_id>/", views.conversation, name="conversation"),
     path("sound/<uuid:dialog_id>", views.sound, name="sound"),

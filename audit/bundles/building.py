@@ -111,7 +111,7 @@ def _write_part(
     }
     if order.form is not Format.JSONL:
         contents[f"copy/{number:06}.{SUFFIXES[order.form]}"] = written(
-            order.form, log=order.log, indexes=shown.indexes, bodies=shown.bodies
+            order.form, log=order.log, shown=shown
         )
     for name, content in contents.items():
         sink.write(name, content)

@@ -8,7 +8,7 @@ from typing import Any, Self
 from uuid import UUID
 
 from audit.bundles.copies import Format
-from audit.events import Actor, EventType, log_name, log_of
+from audit.events import Actor, EventType, Outcome, log_name, log_of
 from audit.queries import Filter
 from audit.registry import instant
 
@@ -39,6 +39,7 @@ class Order:
             "until": instant(wanted.until_at) if wanted.until_at else None,
             "actor": wanted.actor,
             "type": wanted.event_type and wanted.event_type.value,
+            "outcome": wanted.outcome.value if wanted.outcome else None,
             "about": wanted.about,
         }
         return {name: value for name, value in said.items() if value is not None}
@@ -65,6 +66,7 @@ class Order:
                 until_at=_instant(query.get("until")),
                 actor=query.get("actor"),
                 event_type=EventType(query["type"]) if "type" in query else None,
+                outcome=Outcome(query["outcome"]) if "outcome" in query else None,
                 about=query.get("about"),
             ),
             form=Format(said["form"]),

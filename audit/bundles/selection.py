@@ -9,12 +9,15 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from audit.bundles.copies import JOINED
 from audit.events import log_name
 from audit.models import Event
 from audit.queries import Filter, events
 
 _ROWS_AT_ONCE = 10_000
+JOINED = (
+    "FROM audit_leaf l JOIN audit_event e ON e.id = l.event AND e.log = l.log "
+    "AND e.about_conversation = l.about_conversation AND e.month = l.month "
+)
 
 
 # One row for a whole stretch: taking thousands of rows apart costs more than finding them.
@@ -22,11 +25,17 @@ _GATHERED = """
 SELECT array_agg(leaf_index ORDER BY leaf_index),
     string_agg(body || chr(10), '' ORDER BY leaf_index),
     string_agg(hash, ''::bytea ORDER BY leaf_index),
-    count(*) FILTER (WHERE NOT is_inside)
+    count(*) FILTER (WHERE NOT is_inside), min(event), max(event)
 FROM (
-    SELECT l.leaf_index, l.hash, e.body,
+    SELECT l.leaf_index, l.event, l.hash, e.body,
         e.happened_at >= coalesce(%s::timestamptz, '-infinity')
             AND e.happened_at < coalesce(%s::timestamptz, 'infinity') AS is_inside
+"""
+# OFFSET 0: else both are sought along the index of events, from its beginning and its end.
+_FIRST_AND_LAST = """
+SELECT min(event), max(event) FROM (
+    SELECT event FROM audit_leaf
+    WHERE log = %s AND leaf_index >= %s AND leaf_index < %s OFFSET 0) AS stretch
 """
 # Of leaves side by side, events lie side by side as well, nearly: read in one go by their ids.
 _NEIGHBOURS = """
@@ -44,6 +53,12 @@ class Shown:
     bodies: str  # each with a line break
     hashes: bytes  # 32 bytes each
     outside: int  # of them, events that do not fit the time asked for
+    rows: tuple[int, int] | None = None  # the ids of the first row and the last, by id
+
+    @property
+    def is_side_by_side(self) -> bool:
+        """Whether no leaf is left out between the first and the last."""
+        return not self.indexes or self.indexes[-1] - self.indexes[0] + 1 == len(self.indexes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +95,7 @@ class Selection:
             if self.chosen is None:
                 first = self.first + at
                 last = min(first + count, self.last)
-                cursor.execute(
-                    "SELECT min(event), max(event) FROM audit_leaf "
-                    "WHERE log = %s AND leaf_index >= %s AND leaf_index < %s",
-                    [self.log, first, last],
-                )
+                cursor.execute(_FIRST_AND_LAST, [self.log, first, last])
                 ids = cursor.fetchone()
                 cursor.execute(
                     f"{_GATHERED} {JOINED} WHERE {_NEIGHBOURS}",
@@ -102,8 +113,10 @@ class Selection:
                         list(self.chosen[at : at + count]),
                     ],
                 )
-            indexes, bodies, hashes, outside = cursor.fetchone()
-        return Shown(indexes or [], bodies or "", bytes(hashes or b""), outside)
+            indexes, bodies, hashes, outside, *rows = cursor.fetchone()
+        if indexes is None:
+            return Shown([], "", b"", 0)
+        return Shown(indexes, bodies, bytes(hashes), outside, tuple(rows))
 
 
 def select(*, wanted: Filter, size: int) -> Selection:

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connection
+from django.db.models import QuerySet
 
 from audit import clock
 from audit.events import Actor, EventType, NewEvent, Target
@@ -48,6 +49,11 @@ def happened(members: Mapping[str, Any]) -> Event:
     """Append the event and give its row."""
     event_id = append_alone(**members)
     return Event.objects.get(event_id=event_id)
+
+
+def events(event_type: EventType) -> QuerySet[Event]:
+    """Give the events of a type."""
+    return Event.objects.filter(event_type=event_type)
 
 
 def new(members: Mapping[str, Any]) -> NewEvent:

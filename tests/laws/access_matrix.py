@@ -228,8 +228,9 @@ def _browser(user: User | None) -> Callable[[], Client]:
 def _paths(scene: Scene, route: Route, method: str) -> Iterator[tuple[str, str]]:
     states = STATES if method == "GET" else STATES_TO_POST_AT
     if CONVERSATION in route.parameters:
+        known = {name: scene.others[name] for name in route.parameters if name in scene.others}
         for state in states:
-            yield state, _fill(route, {CONVERSATION: scene.conversations[state]})
+            yield state, _fill(route, known | {CONVERSATION: scene.conversations[state]})
     elif DIALOG in route.parameters:
         for state in states:
             path = _fill(route, {DIALOG: scene.dialogs[state]})

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
+from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
 from audit.operations.growth import change_term, place_log_hold
@@ -15,6 +16,7 @@ from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Hold, Matter, PurgeRun, RetentionRule
 from retention.operations.purge.run import purge
+from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
 from tests.story.window import Window
@@ -58,6 +60,7 @@ def of_a_coach(centre: Centre) -> Iterator[str]:
     yield reverse("recordings:conversation", args=[centre.vakka.pk])
     yield reverse("accounts:undertaking")
     yield reverse("accounts:my_access")
+    yield reverse("recordings:listened")
     for name in (
         *("account_logout", "account_email", "account_change_password", "account_reauthenticate"),
         "usersessions_list",
@@ -87,12 +90,17 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     olga = centre.person("olga").reference
     yield reverse("audit:person", args=[centre.vakka.pk, olga])
     yield reverse("audit:person", args=[centre.vakka.pk, "system:nobody"])
+    yield reverse("audit:counts")
+    yield reverse("audit:refusals")
+    conversation = Conversation.objects.order_by("pk").values_list("pk", flat=True)[0]
+    yield reverse("audit:story", args=[centre.vakka.pk, conversation])
     yield reverse("audit:growth")
     yield reverse("audit:report")
 
 
 def furnish(centre: Centre) -> None:
     """Have something of each kind to look at."""
+    factories.give_role(centre.alice, Role.EMPLOYEE, centre.vakka)
     centre.call()
     centre.chat()
     centre.matter_of(centre.chat())

@@ -1,0 +1,178 @@
+"""The log's larger pages: a conversation's story, counts by day, refusals in a row."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from audit import clock, queries, reading
+from audit.events import EventType, FactValue, Target, log_name
+from audit.forms import FilterForm
+from audit.names import names_of
+from audit.operations import AuditUnavailable, accountable, append
+from audit.pages import actor_of, permitted_log, unavailable
+from audit.presentation import LogChoice, Named, describe, references_of
+from audit.views import READ
+
+CHART_WIDTH, CHART_HEIGHT = 720, 160
+
+
+@require_GET
+def story(request: HttpRequest, log: str, conversation_id: UUID) -> HttpResponse:
+    """Show all that happened to one conversation, oldest first."""
+    permitted = permitted_log(request, READ, log)
+    try:
+        after = queries.Place.parse(request.GET["after"]) if request.GET.get("after") else None
+    except queries.NotACursor as error:
+        raise Http404 from error
+    try:
+        with accountable():
+            found = reading.story(log=permitted, conversation=conversation_id, after=after)
+            _append_look(request, permitted, "story", conversation=conversation_id)
+    except AuditUnavailable as error:
+        return unavailable(request, error)
+    rows = _described(found.happenings, log)
+    return render(
+        request,
+        "audit/story.html",
+        {
+            "conversation": conversation_id,
+            "log": _choice(log),
+            "rows": rows,
+            "older_url": f"?{urlencode({'after': str(found.next_place)})}"
+            if found.next_place
+            else None,
+        },
+    )
+
+
+@require_GET
+def counts(request: HttpRequest) -> HttpResponse:
+    """Show how many events each day had, by how they ended."""
+    log = permitted_log(request, READ, request.GET.get("log"))
+    form = FilterForm(request.GET)
+    now = clock.now()
+    context: dict[str, Any] = {"log": _choice(log_name(log)), "form": form}
+    if form.is_valid():
+        wanted = form.wanted(log)
+        try:
+            with accountable():
+                _append_look(request, log, "counts", filters=wanted.names)
+            context |= _chart(reading.days(wanted, now=now))
+        except AuditUnavailable as error:
+            return unavailable(request, error)
+        except reading.TooMany:
+            context["is_too_much"] = True
+    filters = [(key, value) for key, value in request.GET.items() if value]
+    return render(request, "audit/counts.html", context | {"query": urlencode(filters)})
+
+
+@require_GET
+def refusals(request: HttpRequest) -> HttpResponse:
+    """Show who was refused again and again within the last week."""
+    log = permitted_log(request, READ, request.GET.get("log"))
+    try:
+        with accountable():
+            found = reading.refused_in_a_row(log=log, now=clock.now())
+            _append_look(request, log, "refusals", count=len(found))
+    except AuditUnavailable as error:
+        return unavailable(request, error)
+    names = names_of({one.actor for one in found})
+    return render(
+        request,
+        "audit/refusals.html",
+        {
+            "log": _choice(log_name(log)),
+            "least": reading.REFUSALS_IN_A_ROW,
+            "rows": [(one, Named(one.actor, names.get(one.actor, one.actor))) for one in found],
+        },
+    )
+
+
+def _append_look(
+    request: HttpRequest,
+    log: UUID | None,
+    page: str,
+    *,
+    conversation: UUID | None = None,
+    **facts: FactValue,
+) -> None:
+    append(
+        event_type=EventType.AUDIT_LISTED,
+        actor=actor_of(request),
+        now=clock.now(),
+        log=log,
+        target=Target("log", log_name(log)),
+        conversation=conversation,
+        facts={"page": page, **facts},
+    )
+
+
+def _choice(log: str) -> LogChoice:
+    return LogChoice(log, names_of({log}).get(log, log))
+
+
+def _described(happenings: list[reading.Happening], log: str) -> list[dict[str, object]]:
+    found = [happening.event for happening in happenings]
+    details = queries.details([event.event_id for event in found])
+    bodies = {event.event_id: json.loads(event.body) for event in found}
+    names = names_of(
+        {log} | {ref for event in found for ref in references_of(event, bodies[event.event_id])}
+    )
+    return [
+        {
+            "said": describe(
+                happening.event,
+                bodies[happening.event.event_id],
+                details.get(happening.event.event_id),
+                names,
+            ),
+            "happening": happening,
+        }
+        for happening in happenings
+    ]
+
+
+def _chart(days: list[reading.Day]) -> dict[str, Any]:
+    """Lay out the bars: allowed below, then refused, then failed, each day as wide as another."""
+    highest = max((day.total for day in days), default=0) or 1
+    step = CHART_WIDTH / max(len(days), 1)
+    bars = []
+    for number, day in enumerate(days):
+        below = 0
+        for outcome in ("allow", "deny", "error"):
+            count = day.counts.get(outcome, 0)
+            if count:
+                height = CHART_HEIGHT * count / highest
+                bottom = CHART_HEIGHT * below / highest
+                bars.append(
+                    {
+                        "x": f"{number * step:.2f}",
+                        "y": f"{CHART_HEIGHT - bottom - height:.2f}",
+                        "width": f"{max(step * 0.8, 0.5):.2f}",
+                        "height": f"{height:.2f}",
+                        "outcome": outcome,
+                    }
+                )
+                below += count
+    return {
+        "days": [
+            {
+                "day": day.day,
+                "total": day.total,
+                **{name: day.counts.get(name, 0) for name in ("allow", "deny", "error")},
+            }
+            for day in days
+        ],
+        "bars": bars,
+        "highest": highest,
+        "width": CHART_WIDTH,
+        "height": CHART_HEIGHT,
+        "total": sum(day.total for day in days),
+    }
