@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import OperationalError, connection, transaction
 from django.db.models import Count
-from psycopg.errors import QueryCanceled
 
 from audit import queries
+from audit.counting import limited
 from audit.events import EventType
 from audit.models import Event
 from audit.queries import Filter, Place
 
 DOINGS_EVENTS = 200
-COUNTING_SECONDS = 5
-
-
-class TooManyToCount(Exception):
-    """There are more events than can be counted while somebody waits."""
 
 
 @dataclass(slots=True)
@@ -77,7 +69,7 @@ def counts_by_type(*, wanted: Filter) -> list[tuple[str, int]]:
         .annotate(count=Count("event_id"))
         .order_by("-count", "event_type")
     )
-    with _limited():
+    with limited():
         return list(counted)
 
 
@@ -85,16 +77,3 @@ def _play_of(event: Event) -> str:
     if event.event_type != EventType.DIALOG_PLAYED:
         return ""
     return str(json.loads(event.body).get("x", {}).get("play", ""))
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = '{COUNTING_SECONDS}s'")
-            yield
-    except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
-            raise TooManyToCount from error
-        raise

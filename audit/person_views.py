@@ -11,7 +11,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from audit import clock, queries
-from audit.doings import Doings, TooManyToCount, counts_by_type, doings
+from audit.counting import TooManyToCount
+from audit.doings import Doings, counts_by_type, doings
 from audit.events import EventType, Target, is_reference, is_uuid, log_name
 from audit.forms import FilterForm
 from audit.names import names_of

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
+from django.db import connection
 from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
+from audit.counting import TooManyToCount, limited
 from audit.events import EventType, Outcome, log_name
 from audit.models import Event
 from audit.queries import Filter, Place, events
@@ -21,7 +21,6 @@ from audit.queries import Filter, Place, events
 STORY_EVENTS = 200
 LONGEST_COUNTED_DAYS = 400
 COUNTED_DAYS = 30
-COUNTING_SECONDS = 5
 REFUSALS_IN_A_ROW = 5
 REFUSALS_WITHIN = timedelta(days=7)
 LOOKS = (EventType.DIALOG_PLAYED, EventType.CHAT_READ, EventType.CONVERSATION_VIEWED)
@@ -34,7 +33,7 @@ _IN_A_ROW = """
 WITH late AS (
     SELECT actor, happened_at, outcome,
         row_number() OVER (PARTITION BY actor ORDER BY happened_at, id)
-        - row_number() OVER (PARTITION BY actor, outcome = 'deny' ORDER BY happened_at, id) AS run
+        - row_number() OVER (PARTITION BY actor, outcome <> 'allow' ORDER BY happened_at, id) AS run
     FROM audit_event WHERE log = %s AND happened_at >= %s AND happened_at < %s
 )
 SELECT actor, min(happened_at), max(happened_at), count(*)
@@ -42,10 +41,6 @@ FROM late WHERE outcome = 'deny'
 GROUP BY actor, run HAVING count(*) >= %s
 ORDER BY max(happened_at) DESC LIMIT 100
 """
-
-
-class TooMany(Exception):
-    """There are more events than can be counted while somebody waits."""
 
 
 @dataclass(slots=True)
@@ -129,15 +124,15 @@ def days(wanted: Filter, *, now: datetime) -> list[Day]:
     """
     Count events by day of the installation's zone and by outcome: the last 30 days unless told.
 
-    Raises TooMany.
+    Raises `audit.counting.TooManyToCount`.
     """
     zone = timezone.get_default_timezone()
     last = (wanted.until_at or now).astimezone(zone)
     first = (wanted.from_at or last - timedelta(days=COUNTED_DAYS - 1)).astimezone(zone)
     if last - first > timedelta(days=LONGEST_COUNTED_DAYS):
-        raise TooMany
+        raise TooManyToCount
     found: dict[date, dict[str, int]] = {}
-    with _limited():
+    with limited():
         counted = (
             events(wanted)
             .filter(happened_at__gte=first.replace(hour=0, minute=0, second=0, microsecond=0))
@@ -155,20 +150,13 @@ def days(wanted: Filter, *, now: datetime) -> list[Day]:
     ]
 
 
-@contextmanager
-def _limited() -> Iterator[None]:
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET LOCAL statement_timeout = '{COUNTING_SECONDS}s'")
-            yield
-    except OperationalError as error:
-        raise TooMany from error
-
-
 def refused_in_a_row(*, log: UUID | None, now: datetime) -> list[RefusedInARow]:
-    """Who was refused five times or more in a row within the last week, the latest first."""
-    with connection.cursor() as cursor:
+    """
+    Who was refused five times or more in a row within the last week, the latest first.
+
+    Raises `audit.counting.TooManyToCount`.
+    """
+    with limited(), connection.cursor() as cursor:
         cursor.execute(_IN_A_ROW, [log_name(log), now - REFUSALS_WITHIN, now, REFUSALS_IN_A_ROW])
         return [RefusedInARow(*row) for row in cursor.fetchall()]
 

@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from audit import clock, queries, reading
+from audit.counting import TooManyToCount
 from audit.events import EventType, FactValue, Target, log_name
 from audit.forms import FilterForm
 from audit.names import names_of
@@ -67,7 +68,7 @@ def counts(request: HttpRequest) -> HttpResponse:
             context |= _chart(reading.days(wanted, now=now))
         except AuditUnavailable as error:
             return unavailable(request, error)
-        except reading.TooMany:
+        except TooManyToCount:
             context["is_too_much"] = True
     filters = [(key, value) for key, value in request.GET.items() if value]
     return render(request, "audit/counts.html", context | {"query": urlencode(filters)})
@@ -77,19 +78,24 @@ def counts(request: HttpRequest) -> HttpResponse:
 def refusals(request: HttpRequest) -> HttpResponse:
     """Show who was refused again and again within the last week."""
     log = permitted_log(request, READ, request.GET.get("log"))
+    context: dict[str, Any] = {
+        "log": _choice(log_name(log)),
+        "least": reading.REFUSALS_IN_A_ROW,
+    }
     try:
         with accountable():
-            found = reading.refused_in_a_row(log=log, now=clock.now())
-            _append_look(request, log, "refusals", count=len(found))
+            _append_look(request, log, "refusals")
+        found = reading.refused_in_a_row(log=log, now=clock.now())
     except AuditUnavailable as error:
         return unavailable(request, error)
+    except TooManyToCount:
+        return render(request, "audit/refusals.html", context | {"is_too_much": True})
     names = names_of({one.actor for one in found})
     return render(
         request,
         "audit/refusals.html",
-        {
-            "log": _choice(log_name(log)),
-            "least": reading.REFUSALS_IN_A_ROW,
+        context
+        | {
             "rows": [(one, Named(one.actor, names.get(one.actor, one.actor))) for one in found],
         },
     )

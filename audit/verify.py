@@ -700,7 +700,8 @@ def _follow_keys(files: Files, keys: Sequence[str]) -> list[str]:
         body = _json(proof.extra.decode(errors="replace"), name)
         if body.get("op") != KEY_INTRODUCED or body["x"]["key"] not in candidates:
             raise Tampered(f"{name} does not introduce a key of the bundle.")
-        trusted.append(candidates[body["x"]["key"]])
+        if candidates[body["x"]["key"]] not in trusted:
+            trusted.append(candidates[body["x"]["key"]])
     return trusted
 
 

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.roles import Role
-from audit import doings, queries
+from audit import counting, doings, queries
 from audit.events import Actor, EventType
 from audit.models import Event
 from tests import factories
@@ -99,14 +99,14 @@ class TestCounts:
 
     def test_that_take_too_long_are_given_up(self, monkeypatch):
         happened(has_signed_in())
-        monkeypatch.setattr(doings, "COUNTING_SECONDS", 0.05)
+        monkeypatch.setattr(counting, "COUNTING_SECONDS", 0.05)
         monkeypatch.setattr(
             doings.queries,
             "events",
             lambda wanted: Event.objects.extra(where=["pg_sleep(5) IS NOT NULL"]),
         )
 
-        with pytest.raises(doings.TooManyToCount):
+        with pytest.raises(counting.TooManyToCount):
             doings.counts_by_type(wanted=hers())
 
 

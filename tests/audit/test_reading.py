@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from accounts.roles import Role
 from audit import clock, queries, reading
+from audit.counting import TooManyToCount
 from audit.events import Actor, EventType, Outcome, Target
 from audit.models import Event
 from tests import factories
@@ -89,7 +90,7 @@ class TestDays:
         assert len(days) == 3
 
     def test_of_more_than_can_be_waited_for_are_refused(self):
-        with pytest.raises(reading.TooMany):
+        with pytest.raises(TooManyToCount):
             reading.days(
                 queries.Filter(logs=[None], from_at=clock.now() - timedelta(days=500)),
                 now=clock.now(),

@@ -16,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from accounts.models import Undertaking
+from accounts.roles import ROLES_BY_PERMISSION, Role
 from audit import clock
 from audit.models import Event
 from config.navigation import ENTRIES
@@ -313,7 +314,9 @@ def test_every_page_opens_in_every_language(
 
     answers = [alice.get(path) for path in paths]
     answers += [
-        olga.get(reverse(name)) for name, _label, permission in ENTRIES if permission is not None
+        olga.get(reverse(name))
+        for name, _label, permission in ENTRIES
+        if permission is not None and Role.COMPLIANCE_OFFICER in ROLES_BY_PERMISSION[permission]
     ]
 
     assert {answer.status for answer in answers} == {200}
