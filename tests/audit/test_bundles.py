@@ -353,12 +353,12 @@ class TestZip:
 
 class TestMemory:
     def test_stays_flat_however_long_it_is(self, sealer, tmp_path, monkeypatch):
-        monkeypatch.setattr(building, "EVENTS_PER_PART", 1000)
+        monkeypatch.setattr(building, "EVENTS_PER_PART", 500)
         monkeypatch.setattr(exporting, "PATIENCE_SECONDS", 120.0)
         append_all(*(played(now=at_minute(1)) for _ in range(2000)))
         run(
             "INSERT INTO audit_event (log, about_conversation, body) "
-            "SELECT log, about_conversation, body FROM audit_event, generate_series(1, 14)"
+            "SELECT log, about_conversation, body FROM audit_event, generate_series(1, 6)"
         )
 
         tracemalloc.start()
@@ -367,8 +367,8 @@ class TestMemory:
         tracemalloc.stop()
 
         size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file())
-        assert size > 20_000_000
-        assert most < 8_000_000
+        assert size > 9_000_000
+        assert most < 6_000_000
 
 
 class TestLogged:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 LOG = "installation"
 GUARDED = ("event", "detail", "leaf", "node", "checkpoint", "anchor", "origin", "sealing_key")
-EVENTS = 300
+EVENTS = 270
 TRIES = 200
 
 

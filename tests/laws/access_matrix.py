@@ -43,6 +43,8 @@ STATES = (
     *("withdrawn", "destroyed", "unknown"),
 )
 STATES_TO_POST_AT = ("own", "other_company", "destroyed")
+# The log tells of a conversation whatever has become of it.
+STATES_TO_TELL_OF = ("own", "destroyed", "unknown")
 NO_STATE = "-"
 
 # Row of the table: method, address pattern, state. Column: who asks. Cell: what she is answered.
@@ -230,6 +232,8 @@ def _paths(scene: Scene, route: Route, method: str) -> Iterator[tuple[str, str]]
     if CONVERSATION in route.parameters:
         known = {name: scene.others[name] for name in route.parameters if name in scene.others}
         for state in states:
+            if route.name == "audit:story" and state not in STATES_TO_TELL_OF:
+                continue
             yield state, _fill(route, known | {CONVERSATION: scene.conversations[state]})
     elif DIALOG in route.parameters:
         for state in states:
