@@ -28,7 +28,8 @@ $(STAMP): requirements.txt requirements-dev.txt
 		|| { echo "Python 3.11 or newer is needed; $(PYTHON) is older."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
 		|| { echo "On Debian: apt-get install python3-venv"; exit 1; }
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes \
+	@# Modules are compiled when they are first imported; most never are.
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile --quiet --require-hashes \
 		-r requirements.txt -r requirements-dev.txt
 	touch $@
 

@@ -27,7 +27,7 @@ ZONES = [
         "UTC",
     )
 ]
-MANY = settings(max_examples=5000, deadline=None)
+MANY = settings(max_examples=3000, deadline=None)
 SOME = settings(max_examples=500, deadline=None)
 START = datetime(2005, 1, 1, tzinfo=UTC)
 FORTY_YEARS_SECONDS = 40 * 365 * 86_400
