@@ -217,7 +217,9 @@ class TestVerification:
             answer = browser.post(reverse("audit:verify"), {"log": str(vakka.pk)})
             assert answer.status == 302
 
-        assert "hx-get" in browser.get(page).text
+        running = browser.get(page).text
+        assert "hx-get" in running
+        assert "polling.js" in running
         assert events(EventType.AUDIT_VERIFICATION_REQUESTED).count() == 1
         with acting_as("work"):
             verify_log(log=str(vakka.pk))
