@@ -13,7 +13,7 @@ import pytest
 from tests.harness import databases, session
 
 if TYPE_CHECKING:
-    from accounts.models import User
+    from accounts.models import Controller, User
     from audit.sealing_keys import SealingKeys
     from config.servers import Servers
     from tests.factories import Centre
@@ -73,12 +73,31 @@ def furnished(
     from tests.harness.databases import Clones
     from tests.harness.roles import Stage
 
-    stage = Stage(servers, clones.take(), tmp_path_factory.mktemp("keyring"))
+    stage = Stage(servers, clones.another(), tmp_path_factory.mktemp("keyring"))
     with stage.opened():
         made = factories.centre(stage)
     copies = Clones(servers, source=stage.database)
     copies.start()
     yield made, copies
+    copies.stop()
+
+
+@pytest.fixture(scope="session")
+def with_companies(
+    servers: Servers, clones: Clones, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Clones]:
+    """Ready databases that have two companies: a log that is opened makes tables of its own."""
+    from tests import factories
+    from tests.harness.databases import Clones
+    from tests.harness.roles import Stage
+
+    stage = Stage(servers, clones.another(), tmp_path_factory.mktemp("keyring"))
+    with stage.opened():
+        for name in ("Vakka", "Onni"):
+            factories.company(name)
+    copies = Clones(servers, source=stage.database)
+    copies.start()
+    yield copies
     copies.stop()
 
 
@@ -91,6 +110,8 @@ def stage(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> I
     clones: Clones
     if "centre" in request.fixturenames:
         _centre, clones = request.getfixturevalue("furnished")
+    elif "companies" in request.fixturenames:
+        clones = request.getfixturevalue("with_companies")
     else:
         clones = request.getfixturevalue("clones")
     keys = tmp_path / "keyring"
@@ -140,6 +161,14 @@ def sealer(stage: Stage) -> Iterator[SealingKeys]:
 
     with sealed_meanwhile(stage.keys.parent / "seal-keys") as keys:
         yield keys
+
+
+@pytest.fixture
+def companies(stage: Stage) -> dict[str, Controller]:
+    """Vakka and Onni, which have nothing but a log of their own."""
+    from accounts.models import Controller
+
+    return {company.name: company for company in Controller.objects.all()}
 
 
 @pytest.fixture

@@ -6,17 +6,13 @@ import pytest
 
 
 @pytest.fixture
-def vakka():
-    from tests import factories
-
-    return factories.company("Vakka")
+def vakka(companies):
+    return companies["Vakka"]
 
 
 @pytest.fixture
-def onni():
-    from tests import factories
-
-    return factories.company("Onni")
+def onni(companies):
+    return companies["Onni"]
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ __all__ = ["keys", "sealed"]
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def vakka():
-    return factories.company("Vakka")
-
-
 def holding(role: Role, company, name: str):
     made = factories.person(name, employer=company)
     factories.give_role(made, role, company)
@@ -47,8 +42,8 @@ def dora(vakka):
 
 
 @pytest.fixture
-def charlie():
-    return holding(Role.COMPLIANCE_OFFICER, factories.company("Onni"), "Charlie Chan")
+def charlie(onni):
+    return holding(Role.COMPLIANCE_OFFICER, onni, "Charlie Chan")
 
 
 def post(visitor, name, **data):

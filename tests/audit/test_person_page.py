@@ -12,11 +12,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts.roles import Role
 from audit import counting, doings, queries
 from audit.events import Actor, EventType
 from audit.models import Event
-from tests import factories
 from tests.audit.given import ALICE, at_minute, happened, insert, played, run
 from tests.audit.given import signed_in as has_signed_in
 
@@ -25,27 +23,8 @@ pytestmark = pytest.mark.django_db
 BOB = Actor.user(uuid4())
 
 
-@pytest.fixture
-def company():
-    return factories.company("Vakka")
-
-
-@pytest.fixture
-def officer(company):
-    made = factories.person("Olga Officer", employer=company)
-    factories.give_role(made, Role.COMPLIANCE_OFFICER, company)
-    return made
-
-
-@pytest.fixture
-def outsider():
-    made = factories.person("Charlie Chan")
-    factories.give_role(made, Role.COACH, factories.company("Onni"))
-    return made
-
-
-def page_of(company, actor: Actor = ALICE) -> str:
-    return reverse("audit:person", args=[company.pk, actor.reference])
+def page_of(vakka, actor: Actor = ALICE) -> str:
+    return reverse("audit:person", args=[vakka.pk, actor.reference])
 
 
 def listened(play, minute: int, **members):
@@ -111,99 +90,97 @@ class TestCounts:
 
 
 class TestPage:
-    def test_is_an_event_about_whom_it_was_asked(self, signed_in, company, officer):
-        happened(has_signed_in(log=company.pk))
+    def test_is_an_event_about_whom_it_was_asked(self, signed_in, vakka, olga):
+        happened(has_signed_in(log=vakka.pk))
 
-        answer = signed_in(officer).get(page_of(company) + "?from_date=2026-01-01")
+        answer = signed_in(olga).get(page_of(vakka) + "?from_date=2026-01-01")
 
         assert answer.status == 200
         look = Event.objects.get(event_type=EventType.AUDIT_LISTED)
-        assert (look.log, look.target) == (str(company.pk), ALICE.reference)
+        assert (look.log, look.target) == (str(vakka.pk), ALICE.reference)
         said = json.loads(look.body)["x"]
         assert (said["page"], said["count"], said["filters"]) == ("person", 1, ["actor", "from"])
 
-    def test_names_her_and_shows_of_this_log_alone(self, signed_in, company, officer):
-        of_her = Actor.user(officer.reference)
-        happened(has_signed_in(log=company.pk, actor=of_her))
+    def test_names_her_and_shows_of_this_log_alone(self, signed_in, vakka, olga):
+        of_her = Actor.user(olga.reference)
+        happened(has_signed_in(log=vakka.pk, actor=of_her))
         happened(played(actor=of_her))
 
-        text = signed_in(officer).get(page_of(company, of_her)).text
+        text = signed_in(olga).get(page_of(vakka, of_her)).text
 
         assert ": Olga Officer</h1>" in text
         assert "what=session.signed_in" in text
         assert "what=dialog.played" not in text
 
     def test_pages_to_older_doings_within_the_days_asked_for(
-        self, signed_in, company, officer, monkeypatch
+        self, signed_in, vakka, olga, monkeypatch
     ):
         monkeypatch.setattr(doings, "DOINGS_EVENTS", 1)
         for minute in (1, 2):
-            happened(has_signed_in(log=company.pk, now=at_minute(minute)))
-        browser = signed_in(officer)
+            happened(has_signed_in(log=vakka.pk, now=at_minute(minute)))
+        browser = signed_in(olga)
 
-        first = browser.get(page_of(company) + "?until_date=2026-12-31")
+        first = browser.get(page_of(vakka) + "?until_date=2026-12-31")
         (older,) = re.findall(r'rel="next"\s+href="([^"]+)"', first.text)
-        second = browser.get(page_of(company) + unescape(older))
+        second = browser.get(page_of(vakka) + unescape(older))
 
         assert "until_date=2026-12-31" in unescape(older)
         assert re.findall(r"T\d\d:(\d\d):00", first.text + second.text) == ["02", "01"]
 
-    def test_asks_as_much_for_many_doings_as_for_few(self, signed_in, company, officer):
-        browser = signed_in(officer)
+    def test_asks_as_much_for_many_doings_as_for_few(self, signed_in, vakka, olga):
+        browser = signed_in(olga)
 
         def asked() -> int:
-            happened(played(log=company.pk))
-            browser.get(page_of(company))
+            happened(played(log=vakka.pk))
+            browser.get(page_of(vakka))
             with CaptureQueriesContext(connection) as made:
-                browser.get(page_of(company))
+                browser.get(page_of(vakka))
             return len(made)
 
         few = asked()
         for _ in range(5):
-            happened(played(log=company.pk))
+            happened(played(log=vakka.pk))
 
         assert asked() == few
 
-    def test_is_refused_to_an_outsider_and_logged(self, signed_in, company, outsider):
-        assert signed_in(outsider).get(page_of(company)).status == 404
-        assert Event.objects.get(event_type=EventType.PAGE_REFUSED).log == str(company.pk)
+    def test_is_refused_to_an_outsider_and_logged(self, signed_in, vakka, charlie):
+        assert signed_in(charlie).get(page_of(vakka)).status == 404
+        assert Event.objects.get(event_type=EventType.PAGE_REFUSED).log == str(vakka.pk)
 
     @pytest.mark.parametrize("wrong", ["Matti Virtanen", "0401234567"])
-    def test_is_none_for_what_cannot_be_anybody(self, signed_in, company, officer, wrong):
-        address = reverse("audit:person", args=[company.pk, wrong])
+    def test_is_none_for_what_cannot_be_anybody(self, signed_in, vakka, olga, wrong):
+        address = reverse("audit:person", args=[vakka.pk, wrong])
 
-        assert signed_in(officer).get(address).status == 404
+        assert signed_in(olga).get(address).status == 404
 
-    def test_answers_a_broken_place_with_404(self, signed_in, company, officer):
-        assert signed_in(officer).get(page_of(company) + "?after=%00").status == 404
+    def test_answers_a_broken_place_with_404(self, signed_in, vakka, olga):
+        assert signed_in(olga).get(page_of(vakka) + "?after=%00").status == 404
 
-    def test_says_what_is_wrong_with_a_day_and_shows_nothing(self, signed_in, company, officer):
-        happened(has_signed_in(log=company.pk))
+    def test_says_what_is_wrong_with_a_day_and_shows_nothing(self, signed_in, vakka, olga):
+        happened(has_signed_in(log=vakka.pk))
 
-        answer = signed_in(officer).get(page_of(company) + "?from_date=eilen")
+        answer = signed_in(olga).get(page_of(vakka) + "?from_date=eilen")
 
         assert 'aria-invalid="true"' in answer.text
         assert "session.signed_in" not in answer.text
 
-    def test_shows_nothing_when_it_cannot_be_logged(self, signed_in, company, officer):
-        happened(has_signed_in(log=company.pk))
+    def test_shows_nothing_when_it_cannot_be_logged(self, signed_in, vakka, olga):
+        happened(has_signed_in(log=vakka.pk))
         run("REVOKE INSERT (log, about_conversation, body) ON audit_event FROM tallenne_web")
 
-        answer = signed_in(officer).get(page_of(company))
+        answer = signed_in(olga).get(page_of(vakka))
 
         assert answer.status == 503
         assert "session.signed_in" not in answer.text
 
-    def test_is_linked_from_the_log(self, signed_in, company, officer):
-        happened(has_signed_in(log=company.pk))
+    def test_is_linked_from_the_log(self, signed_in, vakka, olga):
+        happened(has_signed_in(log=vakka.pk))
 
-        assert page_of(company) in signed_in(officer).get(reverse("audit:log")).text
+        assert page_of(vakka) in signed_in(olga).get(reverse("audit:log")).text
 
-    def test_an_actor_that_fits_no_address_does_not_close_the_log(
-        self, signed_in, company, officer
-    ):
-        body = json.loads(happened(has_signed_in(log=company.pk)).body)
+    def test_an_actor_that_fits_no_address_does_not_close_the_log(self, signed_in, vakka, olga):
+        body = json.loads(happened(has_signed_in(log=vakka.pk)).body)
         body |= {"act": {"ref": "a/b"}, "id": str(uuid4())}
-        insert(str(company.pk), False, json.dumps(body, separators=(",", ":")))
+        insert(str(vakka.pk), False, json.dumps(body, separators=(",", ":")))
 
-        assert signed_in(officer).get(reverse("audit:log")).status == 200
+        assert signed_in(olga).get(reverse("audit:log")).status == 200

@@ -13,7 +13,7 @@ from audit import clock, reports
 from audit.events import Actor, EventType
 from audit.models import AuditDetail, Event
 from audit.names import names_of
-from audit.operations import AuditUnavailable, open_log
+from audit.operations import AuditUnavailable
 from audit.operations.reports import StaffWithoutReason, report_on_subject
 from tests import factories
 from tests.audit.given import ALICE, happened, played, run
@@ -24,10 +24,8 @@ HANNA = uuid4()
 
 
 @pytest.fixture
-def company():
-    made = factories.company("Vakka")
-    open_log(log=made.pk)
-    return made
+def company(vakka):
+    return vakka
 
 
 def report(company, **how):

@@ -140,6 +140,11 @@ class Clones:
             raise name
         return name
 
+    def another(self) -> str:
+        """Give the name of a clone that is not one of those that take turns: it may be kept."""
+        with _owner(self.servers) as owner:
+            return clone(owner, source=self.source)
+
     def give_back(self, name: str) -> None:
         """Have a used database cleaned."""
         self._used.put(name)
