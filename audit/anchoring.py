@@ -91,6 +91,12 @@ def oldest(reader: AnchorReader, *, log: str) -> Iterator[tuple[AnchorPlace, str
             yield place, key, version_id
 
 
+def anchored_logs(reader: AnchorReader) -> set[str]:
+    """Give the names of all logs of which something is anchored. Raises AnchorUnavailable."""
+    places = (AnchorPlace.parse(key) for key, _version in reader.oldest_versions(folder()))
+    return {place.log for place in places if place is not None}
+
+
 def anchored(reader: AnchorReader, *, log: str) -> Iterator[tuple[AnchorPlace, str]]:
     """
     Give every anchored checkpoint of a log as its place and its note, by origin and month.

@@ -75,17 +75,6 @@ def cut_ranges(*, log: str) -> list[tuple[int, int]]:
         return [(int(first), int(after)) for first, after in cursor.fetchall()]
 
 
-def is_cut(*, log: str, leaf_index: int) -> bool:
-    """Whether the event of this leaf was cut."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT FROM audit_cut "
-            "WHERE log = %s AND done_at IS NOT NULL AND leaves @> %s::bigint)",
-            [log, leaf_index],
-        )
-        return bool(cursor.fetchone()[0])
-
-
 def is_held(*, log: str) -> bool:
     """Whether a hold on the log is in force."""
     return LogHold.objects.filter(log=log, lifted_at=None).exists()

@@ -117,12 +117,6 @@ def page(*, wanted: Filter, rows: int, after: Place | None = None) -> Page:
     return Page(shown, Place(last.happened_at, last.id) if last else None)
 
 
-def first_instant(wanted: Filter) -> datetime | None:
-    """When the oldest of the events asked for happened, or None if there are none."""
-    oldest = events(wanted).order_by("happened_at", "id").values_list("happened_at", flat=True)
-    return oldest.first()
-
-
 def logs() -> list[UUID | None]:
     """Every log that was opened: the installation's (None) first, then the controllers'."""
     names = sorted(Log.objects.values_list("name", flat=True), key=lambda name: name[0] != "i")
@@ -157,6 +151,7 @@ def last_verification(*, log: str, now: datetime) -> Verification:
     )
     is_running = (
         requested is not None
+        and requested.outcome == Outcome.ALLOW
         and requested.happened_at > now - LONGEST_VERIFICATION
         and (verified is None or verified.id < requested.id)
     )

@@ -278,7 +278,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.USER_CREATED: _rule(_("A person's account was created"), "user role kind"),
     T.PAGE_REFUSED: _rule(_("A page was refused"), "page reason permission", DENY),
     T.AUDIT_LISTED: _rule(_("The audit log was viewed"), "count filters from until page"),
-    T.AUDIT_VERIFICATION_REQUESTED: _rule(_("A check of the log was asked for")),
+    T.AUDIT_VERIFICATION_REQUESTED: _rule(_("A check of the log was asked for"), "", ALLOW, ERROR),
     T.AUDIT_VERIFIED: _rule(
         _("The log was checked"), "size count root faults state anchors", ALLOW, DENY, ERROR
     ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from django.db import connection
 
+from audit import verify
 from audit.merkle import LEVEL_STEP, Tree
 from audit.models import Checkpoint, Leaf, Origin
 
@@ -78,3 +79,11 @@ def leaf_of(*, event: int) -> Leaf | None:
 def current_origin(*, log: str) -> Origin | None:
     """Find the origin under which a log's heads are signed now; None before the first."""
     return Origin.objects.filter(log=log).order_by("-number").first()
+
+
+def lost_head(origin: Origin) -> verify.Checkpoint | None:
+    """Give the head that a later origin says was lost; None if it names none that can be read."""
+    try:
+        return verify.parse_checkpoint(origin.continues or "")
+    except verify.Tampered:
+        return None

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 from audit import clock, queries
 from audit.events import log_name
 from audit.operations import AuditUnavailable
-from audit.operations.verifying import request_verification
+from audit.operations.verifying import CheckNotBegun, request_verification
 from audit.pages import actor_of, permitted_log, unavailable
 
 READ = "audit.read"
@@ -22,7 +22,7 @@ def verify_log(request: HttpRequest) -> HttpResponse:
     log = permitted_log(request, READ, request.POST.get("log"))
     try:
         request_verification(log=log, actor=actor_of(request), now=clock.now())
-    except AuditUnavailable as error:
+    except (AuditUnavailable, CheckNotBegun) as error:
         return unavailable(request, error)
     return redirect(f"{reverse('audit:log')}?log={log_name(log)}")
 

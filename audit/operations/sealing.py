@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from audit import trees
 from audit.events import Actor, EventType, Target, log_of
 from audit.merkle import Frontier, KeptNode, leaf_hash
-from audit.models import Checkpoint, Log, Origin, SealingKey
+from audit.models import Checkpoint, Event, Log, Origin, SealingKey
 from audit.notes import Checkpoint as Head
 from audit.notes import fingerprint, public_bytes
 from audit.operations.events import append
@@ -125,6 +125,8 @@ class Sealer:
                 f"Log {log} is signed as {origin.origin}, and AUDIT_ORIGIN names another. Set it "
                 "to what it was: under another name its anchors would not be found."
             )
+        if previous is not None and previous.origin != origin.origin:
+            _check_declared(origin)
         signers = self._signers(rows, previous)
         head = Head(origin.origin, frontier.size, frontier.root())
         Checkpoint.objects.create(
@@ -222,6 +224,17 @@ def origin_name(log: str, number: int) -> str:
     """Name a log to the world: the installation, the log, and which life of it."""
     name = f"{settings.AUDIT_ORIGIN}/{log}"
     return name if number == 1 else f"{name}/{number}"
+
+
+def _check_declared(origin: Origin) -> None:
+    """Make sure that the log says of a later origin which head was lost. Raises TreeAltered."""
+    lost = trees.lost_head(origin)
+    declared = Event.objects.filter(log=origin.log, event_type=EventType.LOG_RESTARTED.value)
+    if lost is None or not declared.filter(body__contains=lost.root.hex()).exists():
+        raise TreeAltered(
+            f"Log {origin.log} has the origin {origin.origin}, and no event says that it was "
+            "restarted. Nothing more is sealed in it until somebody has found out why."
+        )
 
 
 def _is_alone(what: str) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from typing import Any
 
 from django.db import connection, transaction
 
-from audit import cuts, verify
+from audit import cuts, trees, verify
 from audit.anchoring import AnchorReader
 from audit.bodies import commitment
 from audit.events import INSTALLATION, EventType
@@ -18,7 +19,7 @@ from audit.merkle import Frontier, leaf_hash
 from audit.models import Cut, Origin, SealingKey
 from audit.notes import VerifierKey, fingerprint
 from audit.operations.sealing import origin_name
-from audit.verification.anchors import check_anchors
+from audit.verification.anchors import Anchored
 from audit.verification.rows import (
     LEAVES_AT_ONCE,
     Head,
@@ -42,6 +43,12 @@ WHERE e.log = %(log)s
     AND NOT EXISTS (SELECT FROM audit_unsealed u WHERE u.log = e.log AND u.event = e.id)
 ORDER BY e.id LIMIT %(limit)s
 """
+_WAITING = """
+SELECT e.body FROM audit_unsealed u
+JOIN audit_event e ON e.id = u.event AND e.log = u.log
+    AND e.about_conversation = u.about_conversation AND e.month = u.month
+WHERE u.log = %(log)s AND e.event_type = %(kind)s
+"""
 _QUEUED = """
 SELECT u.event, u.month, EXISTS (SELECT FROM audit_leaf l WHERE l.event = u.event)
 FROM audit_unsealed u
@@ -61,22 +68,29 @@ def verify_log(
     on_progress: Callable[[int], object] = lambda events: None,
 ) -> Verdict:
     """
-    Check a log as it is at one instant; memory stays flat. Without a reader anchors are left out.
+    Check a log as it is at one instant; memory stays flat.
+
+    Without a reader anchors are left out, and it cannot be told whether the log is intact.
 
     `on_progress` is told how many events were checked at each step.
 
     Raises `django.db.DatabaseError`.
     """
     verdict = Verdict(log)
+    anchored = None
+    if reader is None:
+        verdict.cannot_tell("The anchored heads were not compared.")
+    else:
+        # Before the moment: what is anchored meanwhile is of events that it does not have.
+        anchored = Anchored.listed(reader, verdict)
     with one_moment():
         checked = _Pass(verdict, now)
         checked.leaves(on_progress)
         checked.rows_without_leaf()
         checked.keys()
-        if reader is None:
-            verdict.notes.append("The anchored heads were not compared.")
-        else:
-            check_anchors(verdict, reader)
+        checked.origins()
+        if anchored is not None:
+            anchored.compare(checked.restarts)
     verdict.sort()
     return verdict
 
@@ -106,6 +120,7 @@ class _Pass:
         self._previous: Head | None = None
         self._recorded_until = datetime.min.replace(tzinfo=UTC) + LONGEST_TRANSACTION
         self._introduced: set[str] = set()
+        self.restarts: set[tuple[int, str]] = set()  # size and root of the heads declared lost
         self._used: dict[str, None] = {}
 
     def leaves(self, on_progress: Callable[[int], object]) -> None:
@@ -117,9 +132,10 @@ class _Pass:
             for row in rows:
                 if row.leaf_index != self._frontier.size:
                     self._verdict.fault(
-                        "the leaf is missing, with all from there to the next.",
+                        "the leaf is missing; what comes after it was not looked at.",
                         self._frontier.size,
                     )
+                    self._verdict.size = self._frontier.size
                     return
                 self._row(row)
                 for node in self._frontier.extend([row.hash]):
@@ -148,8 +164,7 @@ class _Pass:
         for level, number in islice(self._nodes, 1):
             self._verdict.fault(f"an inner hash (level {level}, number {number}) has no leaves.")
         if size == 0:
-            self._verdict.is_complete = False
-            self._verdict.notes.append("Nothing has been sealed in this log yet.")
+            self._verdict.cannot_tell("Nothing has been sealed in this log yet.")
         self._verdict.size = size
         self._verdict.root = self._frontier.root().hex()
         self._check_cuts()
@@ -186,9 +201,38 @@ class _Pass:
         for name, public in self._public.items():
             if name != fingerprint(public):
                 self._verdict.fault(f"the public key {name} is not the one of that name.")
-            elif name not in introduced and not cuts.cut_ranges(log=INSTALLATION):
+            elif name not in introduced:
                 self._verdict.fault(f"the key {name} was never introduced in the log.")
         self._verdict.keys = list(self._used)
+
+    def origins(self) -> None:
+        """Check that the log itself says of each of its later origins which head was lost."""
+        waiting = {
+            (facts["size"], facts["root"]) for facts in self._waiting(EventType.LOG_RESTARTED)
+        }
+        for origin in self._origins.values():
+            if origin.number == 1:
+                continue
+            lost = trees.lost_head(origin)
+            declared = (lost.size, lost.root.hex()) if lost else (-1, "")
+            if declared in self.restarts:
+                self._verdict.notes.append(
+                    f"The log was restarted at {origin.from_size} events; it had been anchored "
+                    f"with {declared[0]}."
+                )
+            elif declared in waiting:
+                self._verdict.cannot_tell("That the log was restarted waits to be sealed.")
+                self.restarts.add(declared)
+            else:
+                self._verdict.fault_from(
+                    origin.from_size, f"the log was never restarted as {origin.origin} says."
+                )
+
+    def _waiting(self, kind: EventType) -> list[dict[str, Any]]:
+        """Give the facts of events of a type that were committed and wait to be sealed."""
+        with connection.cursor() as cursor:
+            cursor.execute(_WAITING, {"log": self._log, "kind": kind.value})
+            return [json.loads(body)["x"] for (body,) in cursor.fetchall()]
 
     def _row(self, row: Row) -> None:
         fault = self._verdict.fault
@@ -219,8 +263,10 @@ class _Pass:
             fault("its detail is not the one that was sealed.", row.leaf_index, row.event_id)
         if body["op"] == EventType.SEALING_KEY_INTRODUCED:
             self._introduced.add(body["x"]["key"])
-        elif body["op"] == "audit.cut":
+        elif body["op"] == EventType.AUDIT_CUT:
             self._cuts_told.add(body["x"]["leaves"])
+        elif body["op"] == EventType.LOG_RESTARTED:
+            self.restarts.add((body["x"]["size"], body["x"]["root"]))
 
     def _head(self, head: Head, since: list[Row]) -> None:
         fault, first = self._verdict.fault_from, self._previous.size if self._previous else 0
@@ -271,14 +317,15 @@ class _Pass:
             try:
                 verify.open_note(head.note, [str(VerifierKey(name, old))])
             except (verify.Tampered, verify.Incomplete):
-                self._verdict.notes.append(
+                self._verdict.cannot_tell(
                     f"At {head.size} events the key changed without the old key's signature."
                 )
         self._used[head.fingerprint] = None
 
     def _check_cuts(self) -> None:
+        told = self._cuts_told | {facts["leaves"] for facts in self._waiting(EventType.AUDIT_CUT)}
         for cut in Cut.objects.filter(log=self._log).exclude(done_at=None):
-            if cuts.leaves_digest(cut=cut) not in self._cuts_told:
+            if cuts.leaves_digest(cut=cut) not in told:
                 self._verdict.fault(
                     "events were cut, and the log says nothing of it.", cut.first_leaf
                 )

@@ -13,9 +13,11 @@ from audit.events import INSTALLATION
 
 LEAVES_AT_ONCE = 10_000
 
+# The database knows times that Python does not, infinity among them: brought within a calendar.
 _LEAVES = """
 SELECT l.leaf_index, l.hash, l.event, l.about_conversation, l.month,
-    e.body, e.recorded_at, e.event_id, e.happened_at, e.event_type, e.actor, e.actor_role,
+    e.body, least(greatest(e.recorded_at, '0001-01-02'), '9999-12-30'), e.event_id,
+    least(greatest(e.happened_at, '0001-01-02'), '9999-12-30'), e.event_type, e.actor, e.actor_role,
     e.target_kind, e.target, e.subject, e.purpose, e.basis, e.outcome, e.conversation,
     d.salt, d.text
 FROM audit_leaf l
@@ -93,7 +95,8 @@ def heads_of(log: str) -> Iterator[Head]:
     while True:
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT size, origin, root, note, fingerprint, sealed_at FROM audit_checkpoint "
+                "SELECT size, origin, root, note, fingerprint, "
+                "least(greatest(sealed_at, '0001-01-02'), '9999-12-30') FROM audit_checkpoint "
                 "WHERE log = %s AND size > %s ORDER BY size LIMIT %s",
                 [log, after, LEAVES_AT_ONCE],
             )

@@ -8,6 +8,8 @@ from enum import StrEnum
 from audit.events import Outcome
 
 MOST_FAULTS = 20
+# Found before they are brought into order.
+_MOST_FOUND = 10_000
 
 
 class State(StrEnum):
@@ -66,19 +68,27 @@ class Verdict:
 
     def fault(self, what: str, leaf_index: int | None = None, event: object = None) -> None:
         """Note something that is wrong, with the row it is in if that is known."""
-        if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(what, leaf_index, str(event) if event is not None else None))
+        self._add(Fault(what, leaf_index, str(event) if event is not None else None))
 
     def fault_from(self, first: int, what: str) -> None:
         """Note something that is wrong somewhere from a place on."""
-        if len(self.faults) < MOST_FAULTS:
-            self.faults.append(Fault(what, first, is_span=True))
+        self._add(Fault(what, first, is_span=True))
+
+    def cannot_tell(self, why: str) -> None:
+        """Note something without which it is not known whether the log is intact."""
+        self.is_complete = False
+        self.notes.append(why)
+
+    def _add(self, fault: Fault) -> None:
+        if len(self.faults) < _MOST_FOUND:
+            self.faults.append(fault)
 
     def sort(self) -> None:
-        """Bring known rows first, by place; then what begins at a place; then the rest."""
+        """Bring known rows first, by place; then what begins at a place; the first are kept."""
         self.faults.sort(
             key=lambda fault: (fault.leaf_index is None, fault.is_span, fault.leaf_index or 0)
         )
+        del self.faults[MOST_FAULTS:]
 
     def as_json(self) -> dict[str, object]:
         """Give it as the command's answer."""

@@ -15,6 +15,7 @@ from audit.events import Actor, EventType, NewEvent, Target
 from audit.models import Event
 from audit.operations import append_alone
 
+SEALED_TABLES = ("anchor", "checkpoint", "leaf", "node", "origin")
 ALICE = Actor.user(UUID("a11ce000-0000-4000-8000-000000000001"), role="coach")
 
 
@@ -89,3 +90,19 @@ def at_minute(minute: int, *, year: int = 2026, month: int = 5) -> datetime:
     return clock.now().replace(
         year=year, month=month, day=10, hour=12, minute=minute, second=0, microsecond=0
     )
+
+
+def go_back_to(size: int) -> None:
+    """Bring the tables back to an earlier size, as a restored backup does."""
+    for table in SEALED_TABLES:
+        run(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER")
+    run(f"DELETE FROM audit_anchor WHERE size > {size}")
+    run(f"DELETE FROM audit_checkpoint WHERE size > {size}")
+    run("ALTER TABLE audit_event DISABLE TRIGGER USER")
+    run(
+        "DELETE FROM audit_event WHERE id IN "
+        f"(SELECT event FROM audit_leaf WHERE leaf_index >= {size})"
+    )
+    run(f"DELETE FROM audit_leaf WHERE leaf_index >= {size}")
+    for table in (*SEALED_TABLES, "event"):
+        run(f"ALTER TABLE audit_{table} ENABLE TRIGGER USER")

@@ -12,12 +12,11 @@ from audit.operations.anchoring import LogForked, anchor, check_leads_on, restar
 from audit.operations.sealing import Sealer, introduce_key
 from audit.sealing_keys import SealingKeys
 from config.servers.identities import ANCHOR_BUCKET
-from tests.audit.given import happened, run, signed_in
+from tests.audit.given import go_back_to, happened, signed_in
 from tests.harness.commands import manage
 
 pytestmark = pytest.mark.django_db
 LOG = "installation"
-SEALED_TABLES = ("anchor", "checkpoint", "leaf", "node", "origin")
 
 
 @pytest.fixture
@@ -31,22 +30,6 @@ def seal_events(keys, count):
     for _ in range(count):
         happened(signed_in())
     return Sealer(keys).seal(log=LOG, now=clock.now())
-
-
-def go_back_to(size: int) -> None:
-    """Bring the tables back to an earlier size, as a restored backup does."""
-    for table in SEALED_TABLES:
-        run(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER")
-    run(f"DELETE FROM audit_anchor WHERE size > {size}")
-    run(f"DELETE FROM audit_checkpoint WHERE size > {size}")
-    run("ALTER TABLE audit_event DISABLE TRIGGER USER")
-    run(
-        "DELETE FROM audit_event WHERE id IN "
-        f"(SELECT event FROM audit_leaf WHERE leaf_index >= {size})"
-    )
-    run(f"DELETE FROM audit_leaf WHERE leaf_index >= {size}")
-    for table in (*SEALED_TABLES, "event"):
-        run(f"ALTER TABLE audit_{table} ENABLE TRIGGER USER")
 
 
 class TestAnchor:

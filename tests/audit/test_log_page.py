@@ -8,17 +8,19 @@ from html import unescape
 from typing import Any
 from uuid import uuid4
 
+import kombu.pools
 import pytest
 from asgiref.sync import async_to_sync
+from celery import current_app
 from django.test import AsyncClient
 from django.urls import reverse
 
 from accounts.models import User
-from audit import proofs, verify
+from audit import clock, proofs, queries, verify
 from audit.events import Actor, EventType
 from audit.models import Checkpoint, Event
-from audit.operations import exporting
-from audit.tasks import verify_log
+from audit.operations import AuditUnavailable, exporting
+from audit.tasks import verify_log, verify_logs
 from tests.audit.given import at_minute, events, happened, played, run, signed_in
 
 pytestmark = pytest.mark.django_db
@@ -204,6 +206,14 @@ class TestExportButton:
         assert signed_in(olga).get(reverse("audit:export")).status == 405
 
 
+@pytest.fixture
+def dead_broker(monkeypatch):
+    """A broker that nobody can reach, until the end of the test."""
+    with kombu.Connection("redis://127.0.0.1:9/0") as nowhere:
+        monkeypatch.setattr(current_app.amqp, "_producer_pool", kombu.pools.producers[nowhere])
+        yield
+
+
 class TestVerification:
     def test_is_asked_for_once_and_done_by_a_worker(
         self, acting_as, sealer, signed_in, vakka, olga
@@ -226,6 +236,39 @@ class TestVerification:
         shown = browser.get(reverse("audit:verification", args=[vakka.pk])).text
         assert "tag ok" in shown
         assert "hx-get" not in shown
+
+    def test_is_not_said_to_be_under_way_when_no_worker_could_be_asked(
+        self, signed_in, vakka, olga, dead_broker
+    ):
+        answer = signed_in(olga).post(reverse("audit:verify"), {"log": str(vakka.pk)})
+
+        assert answer.status == 503
+        assert [event.outcome for event in events(EventType.AUDIT_VERIFICATION_REQUESTED)] == [
+            "allow",
+            "error",
+        ]
+        assert not queries.last_verification(log=str(vakka.pk), now=clock.now()).is_running
+
+    def test_daily_goes_on_to_the_next_log_when_one_cannot_be_told_of(
+        self, acting_as, sealer, vakka, onni
+    ):
+        for log in (vakka.pk, onni.pk):
+            wait_until_sealed(happened(played(log=log)))
+        run(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'no room'; END $$"
+        )
+        first = min(str(vakka.pk), str(onni.pk))
+        run(
+            "CREATE TRIGGER aa_refuse BEFORE INSERT ON audit_event FOR EACH ROW "
+            f"WHEN (NEW.log = '{first}') EXECUTE FUNCTION refuse()"
+        )
+
+        with acting_as("work"), pytest.raises(AuditUnavailable):
+            verify_logs()
+
+        told = {event.log for event in events(EventType.AUDIT_VERIFIED)}
+        assert told == {"installation", max(str(vakka.pk), str(onni.pk))}
 
     def test_that_went_badly_is_red(self, acting_as, sealer, signed_in, vakka, olga):
         event = happened(played(log=vakka.pk))

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,15 +22,15 @@ from audit.merkle import Frontier
 from audit.models import Event, Leaf
 from audit.notes import Checkpoint as Head
 from audit.notes import fingerprint, public_bytes
-from audit.operations import append_many
-from audit.operations.anchoring import anchor
+from audit.operations import append_many, open_log
+from audit.operations.anchoring import anchor, restart
 from audit.operations.sealing import Sealer, TreeAltered, introduce_key, origin_name
-from audit.operations.verifying import verify_and_tell
+from audit.operations.verifying import logs_to_check, verify_and_tell
 from audit.sealing_keys import SealingKeys
 from audit.verification import checking
 from audit.verification.checking import verify_log
 from audit.verification.verdicts import State, Verdict
-from tests.audit.given import new, played, rows, run, signed_in
+from tests.audit.given import go_back_to, new, played, rows, run, signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -151,12 +151,20 @@ def back_date(rng, leaves):
     leaf = _some(rng, leaves)
     hours = rng.randrange(2, 20)
     column = rng.choice(["happened_at", "recorded_at"])
-    direction = rng.choice("+-")
+    # Rows cannot be moved to another month: not back on its first day, nor on at its end.
+    now = clock.now()
+    direction = "-" if (now - timedelta(hours=21)).month == now.month else "+"
     run(
         f"UPDATE audit_event SET {column} = {column} {direction} interval '{hours} hours' "
-        f"WHERE id = {leaf.event} AND date_trunc('month', {column} AT TIME ZONE 'UTC') = "
-        f"date_trunc('month', ({column} {direction} interval '{hours} hours') AT TIME ZONE 'UTC')"
+        f"WHERE id = {leaf.event}"
     )
+    return leaf.leaf_index
+
+
+def date_beyond_the_calendar(rng, leaves):
+    leaf = _some(rng, leaves)
+    infinity = rng.choice(["infinity", "-infinity"])
+    run(f"UPDATE audit_event SET happened_at = '{infinity}' WHERE id = {leaf.event}")
     return leaf.leaf_index
 
 
@@ -245,6 +253,22 @@ def cut_the_tail(rng, leaves):
     return size
 
 
+def cut_the_tail_and_say_that_it_was_restored(rng, leaves):
+    """Without the sealing key: an origin that declares lost what is anchored beyond the cut."""
+    (note,) = rows("SELECT note FROM audit_checkpoint ORDER BY size DESC LIMIT 1")[0]
+    size = cut_the_tail(rng, leaves)
+    declare_lost(size, rng.choice([note, "garbage"]))
+    return size
+
+
+def declare_lost(size, note):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO audit_origin VALUES (%s, 2, %s, %s, %s, now())",
+            [LOG, origin_name(LOG, 2), size, note],
+        )
+
+
 def alter_checkpoint(rng, leaves):
     sizes = [size for (size,) in rows("SELECT size FROM audit_checkpoint ORDER BY size")]
     size = rng.choice([size for size in sizes[1:] if size - 1 not in sizes])
@@ -323,6 +347,7 @@ DEEDS: list[Deed] = [
     update_body,
     update_column,
     back_date,
+    date_beyond_the_calendar,
     delete_event,
     delete_leaf,
     delete_event_and_leaf,
@@ -332,6 +357,7 @@ DEEDS: list[Deed] = [
     alter_event_with_its_leaf,
     insert_past_the_sealer,
     cut_the_tail,
+    cut_the_tail_and_say_that_it_was_restored,
     alter_checkpoint,
     delete_checkpoint_that_was_anchored,
     sign_all_anew_with_another_key,
@@ -369,6 +395,39 @@ class TestTampering:
         assert unseen == []
         assert misnamed == []
         assert checked(sealed).state is State.INTACT
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ("note = (SELECT min(note) FROM audit_checkpoint)", "not what its signed note says"),
+            ("fingerprint = 'unknown'", "signed by an unknown key"),
+            ("sealed_at = sealed_at - interval '3 days'", "events was dated to another time"),
+            ("sealed_at = 'infinity'", "events was dated to another time"),
+            ("root = sha256('x')", "not those of the head"),
+        ],
+    )
+    def test_of_a_head_is_told_for_what_it_is(self, sealed, unguarded, change, said):
+        run(
+            f"UPDATE audit_checkpoint SET {change} WHERE size = (SELECT size FROM audit_checkpoint "
+            "WHERE note <> (SELECT min(note) FROM audit_checkpoint) ORDER BY size OFFSET 2 LIMIT 1)"
+        )
+
+        assert said in " ".join(map(str, checked(sealed).faults))
+
+    def test_of_a_key_is_told_for_what_it_is(self, sealed, unguarded):
+        alter_key(random.Random(3), [])
+
+        assert "is not the one of that name" in " ".join(map(str, checked(sealed).faults))
+
+    def test_that_declares_heads_lost_excuses_none_of_them(self, sealed, unguarded):
+        (note,) = rows("SELECT note FROM audit_checkpoint ORDER BY size DESC LIMIT 1")[0]
+        size = cut_the_tail(random.Random(4), [])
+        declare_lost(size, note)
+
+        faults = checked(sealed).faults
+
+        assert f"was never restarted as {origin_name(LOG, 2)}" in " ".join(map(str, faults))
+        assert (faults[0].leaf_index, "missing at the end" in faults[0].what) == (size, True)
 
     @pytest.mark.parametrize(
         "deed", [sign_all_anew_with_another_key, cut_the_tail], ids=lambda deed: deed.__name__
@@ -424,6 +483,45 @@ class TestIntact:
 
         assert verdict.state is State.INCOMPLETE
 
+    def test_nor_one_whose_anchors_are_left_out(self, keys):
+        seal_some(keys, 3)
+
+        assert checked(None).state is State.INCOMPLETE
+
+    def test_nor_one_whose_key_changed_without_the_old_keys_word(self, acting_as, keys, tmp_path):
+        seal_some(keys, 3)
+        (old,) = (tmp_path / "seal-keys").glob("*.pem")
+        keys.create(now=clock.now().replace(year=2099))
+        old.unlink()
+        introduce_key(keys=keys, now=clock.now())
+        seal_some(keys, 3)
+        put_anchor(acting_as)
+
+        with acting_as("work"):
+            verdict = checked(anchoring.reader())
+
+        assert (verdict.state, verdict.faults) == (State.INCOMPLETE, [])
+        assert "without the old key" in verdict.notes[0]
+
+    def test_a_log_that_was_restored_says_so(self, acting_as, keys):
+        seal_some(keys, 2)
+        seal_some(keys, 2)
+        put_anchor(acting_as)
+        go_back_to(3)
+        with acting_as("seal"):
+            restart(log=LOG, store=anchoring.reader(), actor=Actor.system("test"), now=clock.now())
+        with acting_as("work"):
+            reader = anchoring.reader()
+            waiting = checked(reader)
+        seal_some(keys, 2)
+        put_anchor(acting_as)
+
+        restarted = checked(reader)
+
+        assert (waiting.state, waiting.faults) == (State.INCOMPLETE, [])
+        assert (restarted.state, restarted.faults) == (State.INTACT, [])
+        assert "restarted at 3 events; it had been anchored with 5" in restarted.notes[0]
+
     def test_nor_one_whose_anchor_does_not_answer(self, keys):
         class Silent:
             def oldest_versions(self, prefix: str) -> Iterator[tuple[str, str]]:
@@ -436,22 +534,27 @@ class TestIntact:
 
         assert checked(Silent()).state is State.INCOMPLETE
 
-    def test_it_is_one_moment_whatever_is_written_meanwhile(self, keys, monkeypatch):
+    def test_it_is_one_moment_whatever_is_written_meanwhile(self, acting_as, keys, monkeypatch):
         seal_some(keys, 50)
+        put_anchor(acting_as)
         monkeypatch.setattr("audit.verification.rows.LEAVES_AT_ONCE", 10)
+        with acting_as("seal"):
+            writer, reader = anchoring.writer(), anchoring.reader()
 
         def write_on(_count: int) -> None:
             def write() -> None:
                 seal_some(keys, 3)
+                anchor(log=LOG, store=writer, now=clock.now())
                 connection.close()
 
             thread = threading.Thread(target=write)
             thread.start()
             thread.join()
 
-        verdict = verify_log(log=LOG, now=clock.now(), reader=None, on_progress=write_on)
+        verdict = verify_log(log=LOG, now=clock.now(), reader=reader, on_progress=write_on)
 
-        assert (verdict.state, verdict.size) == (State.INTACT, 51)
+        assert (verdict.state, verdict.faults, verdict.size) == (State.INTACT, [], 51)
+        assert verdict.anchors == 1
         assert Leaf.objects.count() > 60
 
 
@@ -487,6 +590,30 @@ class TestTold:
         assert verdict.state is State.INCOMPLETE
 
 
+class TestDeletedLog:
+    def test_is_found_by_what_is_anchored_of_it(self, acting_as, keys):
+        company = str(uuid4())
+        open_log(log=UUID(company))
+        with transaction.atomic():
+            append_many(events=[new(signed_in(log=UUID(company)))])
+        Sealer(keys).seal(log=company, now=clock.now())
+        with acting_as("seal"):
+            anchor(log=company, store=anchoring.writer(), now=clock.now())
+        for table in (*GUARDED, "log"):
+            run(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER")
+        for table in ("anchor", "checkpoint", "origin", "node", "leaf", "event"):
+            run(f"DELETE FROM audit_{table} WHERE log = '{company}'")
+        run(f"DELETE FROM audit_log WHERE name = '{company}'")
+        run("ALTER TABLE audit_event ENABLE TRIGGER USER")
+
+        with acting_as("work"):
+            assert company in logs_to_check()
+            verdict = verify_and_tell(log=company, actor=Actor.system("test"))
+
+        assert verdict.state is State.TAMPERED
+        assert "missing at the end" in str(verdict.faults[0])
+
+
 class TestAnchorKey:
     def test_that_somebody_used_before_us_is_found(self, acting_as, servers, keys):
         """Whoever has the writer's identity puts a head of his own where ours is to lie."""
@@ -504,6 +631,14 @@ class TestAnchorKey:
 
 
 class TestOrigin:
+    def test_that_no_event_declares_stops_the_sealer(self, keys):
+        seal_some(keys, 3)
+        (note,) = rows("SELECT note FROM audit_checkpoint")[0]
+        declare_lost(4, note)
+
+        with pytest.raises(TreeAltered, match="no event says"):
+            seal_some(keys, 3)
+
     def test_another_name_in_the_settings_stops_the_sealer(self, keys):
         seal_some(keys, 3)
 

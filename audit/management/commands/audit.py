@@ -22,7 +22,7 @@ from audit.bundles.sinks import FolderBegun
 from audit.events import Actor, is_uuid, log_name, log_of
 from audit.management import personal
 from audit.operations.exporting import to_folder
-from audit.operations.verifying import verify_and_tell
+from audit.operations.verifying import logs_to_check, verify_and_tell
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
 from audit.tasks import MONTHS_AHEAD
 from audit.trees import TreeIncomplete
@@ -211,8 +211,11 @@ class Command(BaseCommand):
     def _verify_database(
         self, *, log: str | None, without_anchors: bool, json: bool, **_others: object
     ) -> int:
+        known = logs_to_check()
+        if log and log not in known:
+            raise CommandError(f"There is no log called {log}.", returncode=WRONG_USE)
         verdicts = []
-        for name in [log] if log else map(log_name, queries.logs()):
+        for name in [log] if log else known:
             with tqdm(
                 desc=name, unit=" events", disable=json or not sys.stderr.isatty()
             ) as progress:
