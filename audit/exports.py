@@ -17,9 +17,9 @@ from audit.events import EventType, Target, log_name
 from audit.forms import ExportForm
 from audit.operations import AuditUnavailable, accountable, append
 from audit.operations.exporting import to_zip
-from audit.pages import actor_of, permitted_log, unavailable
+from audit.pages import READ, actor_of, permitted_log, unavailable
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
-from audit.views import EXPORT, READ, render_log
+from audit.views import EXPORT, render_log
 
 
 @require_POST

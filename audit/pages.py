@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
@@ -9,8 +10,46 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from audit import clock, queries
-from audit.events import Actor, EventType, Target, log_name
-from audit.operations import AuditUnavailable, append_alone
+from audit.events import Actor, EventType, FactValue, Target, log_name
+from audit.names import names_of
+from audit.operations import AuditUnavailable, append, append_alone
+from audit.presentation import LogChoice
+
+READ = "audit.read"
+
+
+def place_of(request: HttpRequest) -> queries.Place | None:
+    """Give the place after which a page goes on; None for the first. Raises Http404."""
+    after = request.GET.get("after")
+    try:
+        return queries.Place.parse(after) if after else None
+    except queries.NotACursor as error:
+        raise Http404 from error
+
+
+def choice_of(log: str) -> LogChoice:
+    """Give a log with what people call it."""
+    return LogChoice(log, names_of({log}).get(log, log))
+
+
+def append_look(
+    request: HttpRequest,
+    log: UUID | None,
+    facts: Mapping[str, FactValue],
+    *,
+    target: Target | None = None,
+    conversation: UUID | None = None,
+) -> None:
+    """Append that the log was looked into; within `accountable`, before anything is shown."""
+    append(
+        event_type=EventType.AUDIT_LISTED,
+        actor=actor_of(request),
+        now=clock.now(),
+        log=log,
+        target=target or Target("log", log_name(log)),
+        conversation=conversation,
+        facts=facts,
+    )
 
 
 def permitted_log(request: HttpRequest, permission: str, name: str | None) -> UUID | None:

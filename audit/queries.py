@@ -75,6 +75,11 @@ class Filter:
         }
         return [name for name, value in given.items() if value is not None]
 
+    @property
+    def facts(self) -> dict[str, list[str] | datetime | None]:
+        """What events about a look or an export say of it."""
+        return {"filters": self.names, "from": self.from_at, "until": self.until_at}
+
 
 @dataclass(frozen=True, slots=True)
 class Page:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -15,6 +14,7 @@ from django.utils import timezone
 
 from audit.counting import TooManyToCount, limited
 from audit.events import EventType, Outcome, log_name
+from audit.listenings import Happening, folded
 from audit.models import Event
 from audit.queries import Filter, Place, events
 
@@ -41,16 +41,6 @@ FROM late WHERE outcome = 'deny'
 GROUP BY actor, run HAVING count(*) >= %s
 ORDER BY max(happened_at) DESC LIMIT 100
 """
-
-
-@dataclass(slots=True)
-class Happening:
-    """One event, or the ranges of one listening taken together; `event` is the first of them."""
-
-    event: Event
-    until_at: datetime
-    ranges: int = 1
-    bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,29 +85,7 @@ def story(*, log: UUID | None, conversation: UUID, after: Place | None = None) -
     rows = list(found.order_by("happened_at", "id")[: STORY_EVENTS + 1])
     shown = rows[:STORY_EVENTS]
     last = shown[-1] if len(rows) > STORY_EVENTS else None
-    return Story(list(folded(shown)), Place(last.happened_at, last.id) if last else None)
-
-
-def folded(found: Iterable[Event]) -> Iterator[Happening]:
-    """Take the ranges of one listening together, where its first one stands."""
-    happenings: list[Happening] = []
-    listenings: dict[tuple[str, str], Happening] = {}
-    for event in found:
-        facts = json.loads(event.body).get("x", {})
-        size = facts.get("last_byte", -1) - facts.get("first_byte", 0) + 1
-        key = (event.actor, facts.get("play", ""))
-        if event.event_type == EventType.DIALOG_PLAYED and key[1]:
-            listening = listenings.get(key)
-            if listening is not None:
-                listening.ranges += 1
-                listening.bytes += max(size, 0)
-                listening.until_at = max(listening.until_at, event.happened_at)
-                continue
-            listenings[key] = Happening(event, event.happened_at, 1, max(size, 0))
-            happenings.append(listenings[key])
-        else:
-            happenings.append(Happening(event, event.happened_at))
-    yield from happenings
+    return Story(folded(shown), Place(last.happened_at, last.id) if last else None)
 
 
 def days(wanted: Filter, *, now: datetime) -> list[Day]:
@@ -169,4 +137,4 @@ def looks_into(*, conversations: Sequence[UUID], without: str) -> list[Happening
         outcome=Outcome.ALLOW.value,
     ).exclude(actor=without)
     rows = list(found.order_by("-happened_at", "-id")[:LOOKED_AT_EVENTS])
-    return list(reversed(list(folded(reversed(rows)))))
+    return folded(rows)

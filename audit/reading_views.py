@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from audit import clock, queries, reading
+from audit import clock, reading
 from audit.counting import TooManyToCount
-from audit.events import EventType, FactValue, Target, log_name
+from audit.events import log_name
 from audit.forms import FilterForm
 from audit.names import names_of
-from audit.operations import AuditUnavailable, accountable, append
-from audit.pages import actor_of, permitted_log, unavailable
-from audit.presentation import LogChoice, Named, describe, references_of
-from audit.views import READ
+from audit.operations import AuditUnavailable, accountable
+from audit.pages import READ, append_look, choice_of, permitted_log, place_of, unavailable
+from audit.presentation import Named
+from audit.telling import told
 
 CHART_WIDTH, CHART_HEIGHT = 720, 160
 
@@ -28,24 +27,24 @@ CHART_WIDTH, CHART_HEIGHT = 720, 160
 def story(request: HttpRequest, log: str, conversation_id: UUID) -> HttpResponse:
     """Show all that happened to one conversation, oldest first."""
     permitted = permitted_log(request, READ, log)
-    try:
-        after = queries.Place.parse(request.GET["after"]) if request.GET.get("after") else None
-    except queries.NotACursor as error:
-        raise Http404 from error
+    after = place_of(request)
     try:
         with accountable():
             found = reading.story(log=permitted, conversation=conversation_id, after=after)
-            _append_look(request, permitted, "story", conversation=conversation_id)
+            append_look(request, permitted, {"page": "story"}, conversation=conversation_id)
     except AuditUnavailable as error:
         return unavailable(request, error)
-    rows = _described(found.happenings, log)
+    rows, _names = told([happening.event for happening in found.happenings], also=())
     return render(
         request,
         "audit/story.html",
         {
             "conversation": conversation_id,
-            "log": _choice(log),
-            "rows": rows,
+            "log": choice_of(log),
+            "rows": [
+                {"said": said, "happening": happening}
+                for said, happening in zip(rows, found.happenings, strict=True)
+            ],
             "older_url": f"?{urlencode({'after': str(found.next_place)})}"
             if found.next_place
             else None,
@@ -59,12 +58,12 @@ def counts(request: HttpRequest) -> HttpResponse:
     log = permitted_log(request, READ, request.GET.get("log"))
     form = FilterForm(request.GET)
     now = clock.now()
-    context: dict[str, Any] = {"log": _choice(log_name(log)), "form": form}
+    context: dict[str, Any] = {"log": choice_of(log_name(log)), "form": form}
     if form.is_valid():
         wanted = form.wanted(log)
         try:
             with accountable():
-                _append_look(request, log, "counts", filters=wanted.names)
+                append_look(request, log, {"page": "counts", "filters": wanted.names})
             context |= _chart(reading.days(wanted, now=now))
         except AuditUnavailable as error:
             return unavailable(request, error)
@@ -79,12 +78,12 @@ def refusals(request: HttpRequest) -> HttpResponse:
     """Show who was refused again and again within the last week."""
     log = permitted_log(request, READ, request.GET.get("log"))
     context: dict[str, Any] = {
-        "log": _choice(log_name(log)),
+        "log": choice_of(log_name(log)),
         "least": reading.REFUSALS_IN_A_ROW,
     }
     try:
         with accountable():
-            _append_look(request, log, "refusals")
+            append_look(request, log, {"page": "refusals"})
         found = reading.refused_in_a_row(log=log, now=clock.now())
     except AuditUnavailable as error:
         return unavailable(request, error)
@@ -99,50 +98,6 @@ def refusals(request: HttpRequest) -> HttpResponse:
             "rows": [(one, Named(one.actor, names.get(one.actor, one.actor))) for one in found],
         },
     )
-
-
-def _append_look(
-    request: HttpRequest,
-    log: UUID | None,
-    page: str,
-    *,
-    conversation: UUID | None = None,
-    **facts: FactValue,
-) -> None:
-    append(
-        event_type=EventType.AUDIT_LISTED,
-        actor=actor_of(request),
-        now=clock.now(),
-        log=log,
-        target=Target("log", log_name(log)),
-        conversation=conversation,
-        facts={"page": page, **facts},
-    )
-
-
-def _choice(log: str) -> LogChoice:
-    return LogChoice(log, names_of({log}).get(log, log))
-
-
-def _described(happenings: list[reading.Happening], log: str) -> list[dict[str, object]]:
-    found = [happening.event for happening in happenings]
-    details = queries.details([event.event_id for event in found])
-    bodies = {event.event_id: json.loads(event.body) for event in found}
-    names = names_of(
-        {log} | {ref for event in found for ref in references_of(event, bodies[event.event_id])}
-    )
-    return [
-        {
-            "said": describe(
-                happening.event,
-                bodies[happening.event.event_id],
-                details.get(happening.event.event_id),
-                names,
-            ),
-            "happening": happening,
-        }
-        for happening in happenings
-    ]
 
 
 def _chart(days: list[reading.Day]) -> dict[str, Any]:

@@ -439,7 +439,7 @@ class Part(NamedTuple):
 
     leaves: bytes
     outside: int  # events that do not fit the time asked for
-    faults: list[str]
+    faults: list[tuple[int, str]]  # in which line, from 0
 
 
 class Bundle(NamedTuple):
@@ -500,26 +500,7 @@ def _check_bundle(
     if missing:
         raise Incomplete(f"{missing[0]} is missing from the bundle.")
     ranges, remainder = _read_ranges(files.text(PROOF), head.size)
-    parts = [file for file in manifest["files"] if file.get("events") is not None]
-    leaves: list[bytes] = []
-    outside, number, places = 0, 0, _places(ranges)
-    work = [(files.path, file, listed[file["leaves"]], manifest["query"]) for file in parts]
-    pool = ProcessPoolExecutor(jobs) if jobs > 1 and len(work) > 1 else None
-    try:
-        for part in (pool.map if pool else map)(_check_part, work):
-            leaves.append(part.leaves)
-            outside += part.outside
-            at = list(islice(places, len(part.leaves) // HASH_BYTES))
-            for fault in part.faults:
-                line, _, rest = fault.partition(" ")
-                place = f" (place {at[int(line)]} of the log)" if int(line) < len(at) else ""
-                faults.append(f"{work[number][1]['path']}, line {int(line) + 1}{place}: {rest}")
-            number += 1
-            if on_progress:
-                on_progress(number, len(work))
-    finally:
-        if pool:
-            pool.shutdown()
+    leaves, outside = _check_parts(files.path, manifest, ranges, jobs, on_progress, faults)
     faults += [
         f"{name}: it is not the file that was exported."
         for name, file in listed.items()
@@ -530,21 +511,12 @@ def _check_bundle(
         for name in sorted(set(files.names) - set(listed) - own)
     ]
     heads = _heads(anchors, trusted, head)
-    all_leaves = (
-        part[at : at + HASH_BYTES] for part in leaves for at in range(0, len(part), HASH_BYTES)
-    )
-    if reckon(head.size, ranges, all_leaves, remainder, heads) != head.root:
+    if reckon(head.size, ranges, leaves, remainder, heads) != head.root:
         raise Tampered("The events are not those of the log whose head was signed.")
     if faults:
         raise Tampered("The bundle was altered.")
-    tree = manifest["tree"]
-    if (tree["size"], tree["root"], tree["origin"]) != (head.size, head.root.hex(), head.origin):
-        raise Tampered("The manifest speaks of another head than the one that was signed.")
-    events = sum(file["events"] for file in parts)
-    if events != sum(last - first for first, last in ranges) or outside != manifest["outside"]:
-        raise Tampered("The manifest counts other events than there are.")
-    if manifest["is_all"] and len(ranges) > 1:
-        raise Tampered("The bundle says it has all events, and leaves some out.")
+    events = sum(last - first for first, last in ranges)
+    _check_counts(manifest, head, ranges, outside)
     _check_seal(files, trusted, head)
     inside = [one for one in heads if one.size == head.size or _covers(ranges, one.size)]
     notes = []
@@ -554,6 +526,53 @@ def _check_bundle(
     return Bundle(
         name, head, manifest, ranges, events, _signers(files, trusted), len(inside), notes
     )
+
+
+def _check_parts(
+    path: str,
+    manifest: dict[str, Any],
+    ranges: Sequence[tuple[int, int]],
+    jobs: int,
+    on_progress: Any,
+    faults: list[str],
+) -> tuple[Iterator[bytes], int]:
+    """Check the files of events; gives their leaves, and how many do not fit the time asked for."""
+    listed = {file["path"]: file for file in manifest["files"]}
+    parts = [file for file in manifest["files"] if file.get("events") is not None]
+    work = [(path, file, listed[file["leaves"]], manifest["query"]) for file in parts]
+    leaves: list[bytes] = []
+    outside, places = 0, _places(ranges)
+    pool = ProcessPoolExecutor(jobs) if jobs > 1 and len(work) > 1 else None
+    try:
+        for file, part in zip(parts, (pool.map if pool else map)(_check_part, work)):  # noqa: B905
+            leaves.append(part.leaves)
+            outside += part.outside
+            at = list(islice(places, len(part.leaves) // HASH_BYTES))
+            for line, wrong in part.faults:
+                place = f" (place {at[line]} of the log)" if line < len(at) else ""
+                faults.append(f"{file['path']}, line {line + 1}{place}: {wrong}")
+            if on_progress:
+                on_progress(len(leaves), len(work))
+    finally:
+        if pool:
+            pool.shutdown()
+    each = (part[at : at + HASH_BYTES] for part in leaves for at in range(0, len(part), HASH_BYTES))
+    return each, outside
+
+
+def _check_counts(
+    manifest: dict[str, Any], head: Checkpoint, ranges: Sequence[tuple[int, int]], outside: int
+) -> None:
+    """Check that the manifest speaks of what there is. Raises Tampered."""
+    tree = manifest["tree"]
+    if (tree["size"], tree["root"], tree["origin"]) != (head.size, head.root.hex(), head.origin):
+        raise Tampered("The manifest speaks of another head than the one that was signed.")
+    counted = sum(file["events"] for file in manifest["files"] if file.get("events") is not None)
+    shown = sum(last - first for first, last in ranges)
+    if not counted == manifest["events"] == shown or outside != manifest["outside"]:
+        raise Tampered("The manifest counts other events than there are.")
+    if manifest["is_all"] and len(ranges) > 1:
+        raise Tampered("The bundle says it has all events, and leaves some out.")
 
 
 def check_chain(bundles: Sequence[Bundle]) -> list[str]:
@@ -592,37 +611,37 @@ def _check_part(work: tuple[str, dict[str, Any], dict[str, Any], dict[str, Any]]
     path, file, leaf_file, query = work
     files = Files(path)
     data, kept = files.read(file["path"]), files.read(leaf_file["path"])
-    faults: list[str] = []
+    faults: list[tuple[int, str]] = []
     lines = data.split(b"\n")
     if lines.pop() != b"":
-        faults.append(f"{len(lines)} the file does not end with a line.")
+        faults.append((len(lines), "the file does not end with a line."))
     sha256 = hashlib.sha256
     hashes = [sha256(b"\x00" + line).digest() for line in lines]
     if b"".join(hashes) != kept:
         for number, value in enumerate(hashes):
             at = number * HASH_BYTES
             if kept[at : at + HASH_BYTES] != value:
-                faults.append(f"{number} the event is not the one that was sealed.")
+                faults.append((number, "the event is not the one that was sealed."))
                 if len(faults) == MOST_FAULTS:
                     break
         if len(kept) != len(hashes) * HASH_BYTES:
-            faults.append(f"{len(hashes)} the file has more or fewer events than were exported.")
+            faults.append((len(hashes), "the file has more or fewer events than were exported."))
     for name, content, entry in (("events", data, file), ("leaves", kept, leaf_file)):
         if not _is_as_listed(content, entry) and not faults:
-            faults.append(f"0 the file of {name} is not the one that was exported.")
+            faults.append((0, f"the file of {name} is not the one that was exported."))
     if not faults and len(hashes) != file["events"]:
-        faults.append(f"{len(hashes)} the manifest counts {file['events']} events here.")
+        faults.append((len(hashes), f"the manifest counts {file['events']} events here."))
     outside = 0
     first, last = query.get("from") or "", query.get("until") or "~"
     asked = {name: query[name] for name in FILTERS if query.get(name)}
     for number, line in enumerate(lines):
         found = HAPPENED_AT.search(line)
         if found is None:
-            faults.append(f"{number} the event does not say when it happened.")
+            faults.append((number, "the event does not say when it happened."))
         elif not first <= found[1].decode() < last:
             outside += 1
         if asked and not _fits(line, asked):
-            faults.append(f"{number} the event is not one that was asked for.")
+            faults.append((number, "the event is not one that was asked for."))
         if len(faults) >= MOST_FAULTS:
             break
     return Part(b"".join(hashes), outside, faults)

@@ -11,9 +11,7 @@ from audit import clock, queries
 from audit.events import log_name
 from audit.operations import AuditUnavailable
 from audit.operations.verifying import CheckNotBegun, request_verification
-from audit.pages import actor_of, permitted_log, unavailable
-
-READ = "audit.read"
+from audit.pages import READ, actor_of, permitted_log, unavailable
 
 
 @require_POST

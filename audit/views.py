@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from audit import clock, queries
 from audit.bundles.copies import Format
-from audit.events import INSTALLATION, EventType, Target, log_name
+from audit.events import INSTALLATION, log_name
 from audit.forms import FilterForm
-from audit.names import names_of
-from audit.operations import AuditUnavailable, accountable, append
-from audit.pages import actor_of, permitted_log, unavailable
-from audit.presentation import LogChoice, describe, references_of
+from audit.operations import AuditUnavailable, accountable
+from audit.pages import READ, append_look, permitted_log, place_of, unavailable
+from audit.presentation import LogChoice
+from audit.telling import told
 
-READ = "audit.read"
 EXPORT = "audit.export"
 
 
@@ -33,26 +31,11 @@ def log_page(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return render_log(request, log, form, queries.Page([], None))
     wanted = form.wanted(log)
-    try:
-        after = queries.Place.parse(request.GET["after"]) if request.GET.get("after") else None
-    except queries.NotACursor as error:
-        raise Http404 from error
+    after = place_of(request)
     try:
         with accountable():
             page = queries.page(wanted=wanted, after=after, rows=queries.PAGE_ROWS)
-            append(
-                event_type=EventType.AUDIT_LISTED,
-                actor=actor_of(request),
-                now=clock.now(),
-                log=log,
-                target=Target("log", log_name(log)),
-                facts={
-                    "count": len(page.events),
-                    "filters": wanted.names,
-                    "from": wanted.from_at,
-                    "until": wanted.until_at,
-                },
-            )
+            append_look(request, log, {"count": len(page.events), **wanted.facts})
     except AuditUnavailable as error:
         return unavailable(request, error)
     return render_log(request, log, form, page)
@@ -68,12 +51,7 @@ def render_log(
     """Show events of a log with the form they were asked for by."""
     user = cast(Any, request.user)
     readable = [one for one in queries.logs() if user.has_perm(READ, one)]
-    details = queries.details([event.event_id for event in page.events])
-    bodies = {event.event_id: json.loads(event.body) for event in page.events}
-    names = names_of(
-        {log_name(one) for one in readable if one}
-        | {ref for event in page.events for ref in references_of(event, bodies[event.event_id])}
-    )
+    rows, names = told(page.events, also=[log_name(one) for one in readable if one])
     names[INSTALLATION] = _("The installation")
     filters = [(key, value) for key, value in request.GET.items() if key != "after" and value]
     return render(
@@ -86,10 +64,7 @@ def render_log(
                 LogChoice(log_name(one), names.get(log_name(one), log_name(one)))
                 for one in readable
             ],
-            "rows": [
-                describe(event, bodies[event.event_id], details.get(event.event_id), names)
-                for event in page.events
-            ],
+            "rows": rows,
             "query": urlencode([("log", log_name(log)), *(f for f in filters if f[0] != "log")]),
             "is_filtered": any(form.data.get(name) for name in form.fields),
             "verification": queries.last_verification(log=log_name(log), now=clock.now()),

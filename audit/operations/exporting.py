@@ -10,17 +10,21 @@ from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
+import structlog
+
 from audit import clock, proofs, trees, verify
 from audit.bundles.building import Built, build, manifest
 from audit.bundles.copies import Format
 from audit.bundles.orders import Order
 from audit.bundles.sinks import Folder, FolderBegun, Sink, Zip
-from audit.events import Actor, EventType, FactValue, Target, log_name, log_of
+from audit.events import Actor, EventType, Target, log_name, log_of
 from audit.models import Checkpoint, Event, Leaf
 from audit.notes import encoded
 from audit.operations.events import accountable, append
 from audit.proofs import NotSealed
 from audit.queries import Filter
+
+logger = structlog.get_logger("tallenne.audit")
 
 # The sealer comes every second; a heap of events that waits takes it longer.
 PATIENCE_SECONDS = 15.0
@@ -68,12 +72,6 @@ def _log(*, wanted: Filter, form: Format, actor: Actor, now: datetime) -> Order:
     """Commit the event of an export of one log; what is exported ends at `now` at the latest."""
     wanted = _until(wanted, now)
     (log,) = wanted.logs
-    facts: dict[str, FactValue] = {
-        "format": form.value,
-        "filters": wanted.names,
-        "from": wanted.from_at,
-        "until": wanted.until_at,
-    }
     with accountable():
         event_id = append(
             event_type=EventType.AUDIT_EXPORTED,
@@ -81,7 +79,7 @@ def _log(*, wanted: Filter, form: Format, actor: Actor, now: datetime) -> Order:
             now=now,
             log=log,
             target=Target("log", log_name(log)),
-            facts=facts,
+            facts={"format": form.value, **wanted.facts},
         )
     return Order(wanted=wanted, form=form, actor=actor, now=now, export=event_id)
 
@@ -100,8 +98,9 @@ def _zipped(order: Order) -> Iterator[bytes]:
     try:
         for _step in _written(order, made):
             yield made.take()
-    except NotSealed:
-        pass
+    except NotSealed as error:
+        # What was sent cannot be taken back; the verifier says that the seal is missing.
+        logger.warning("export_without_seal", log=order.log, reason=str(error))
     made.finish()
     yield made.take()
 

@@ -89,6 +89,8 @@ class TestLeadsOn:
         with acting_as("seal"):
             check_leads_on(log=LOG, store=anchoring.reader())
 
+        assert trees.newest_checkpoint(log=LOG).size > Anchor.objects.get().size
+
     def test_not_a_log_that_was_restored_or_cut(self, acting_as, keys):
         seal_events(keys, 2)
         seal_events(keys, 2)

@@ -47,7 +47,8 @@ class TestDoings:
         found = doings.doings(wanted=hers())
 
         assert [
-            (row.event.happened_at.minute, row.since.minute, row.ranges) for row in found.rows
+            (row.event.happened_at.minute, row.other_at.minute, row.ranges)
+            for row in found.happenings
         ] == [(4, 1, 3), (2, 2, 1), (0, 0, 1)]
 
     def test_go_on_without_gap_or_repeat(self, monkeypatch):
@@ -58,7 +59,7 @@ class TestDoings:
         place = None
         while not seen or place:
             found = doings.doings(wanted=hers(), after=place)
-            seen += [row.event.id for row in found.rows]
+            seen += [row.event.id for row in found.happenings]
             place = found.next_place
 
         assert seen == made[::-1]

@@ -51,7 +51,7 @@ class TestStory:
             (ALICE.reference, 3),
             (BOB.reference, 1),
         ]
-        assert (found[0].bytes, found[0].until_at.minute) == (2100, 3)
+        assert (found[0].bytes, found[0].other_at.minute) == (2100, 3)
 
     def test_goes_on_without_gap_or_repeat(self, monkeypatch):
         monkeypatch.setattr(reading, "STORY_EVENTS", 2)

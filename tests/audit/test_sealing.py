@@ -105,6 +105,10 @@ class TestSeal:
         verify.check_inclusion(
             verify.leaf_hash(event.body.encode()), leaf.leaf_index, head.size, path, head.root
         )
+        with pytest.raises(verify.Tampered):
+            verify.check_inclusion(
+                verify.leaf_hash(b"other"), leaf.leaf_index, head.size, path, head.root
+            )
 
     def test_goes_on_where_it_stopped_whoever_goes_on(self, keys):
         for number in range(700):
