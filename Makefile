@@ -14,6 +14,9 @@ CATALOGS := $(wildcard locale/*/LC_MESSAGES/django.po)
 NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
 	REDIS_URL=redis://127.0.0.1:9/0 DEMO=true
 
+# Hundreds of processes follow one another: without kept bytecode each compiles everything anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help venv demo run test check lint bench clean lock messages docs browser
 .DELETE_ON_ERROR:

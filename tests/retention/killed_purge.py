@@ -62,6 +62,8 @@ def _serve() -> None:
     import django
 
     django.setup()
+    # Imported once here, not in each child.
+    importlib.import_module("retention.operations.purge.run")
 
     for line in sys.stdin:
         order = json.loads(line)
