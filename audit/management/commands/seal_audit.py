@@ -22,8 +22,10 @@ from audit.operations import anchoring as anchoring_operations
 from audit.operations.anchoring import LogForked, anchor, check_leads_on
 from audit.operations.sealing import Sealer, TreeAltered, introduce_key, waiting_logs
 from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
+from audit.waking import wait_for_call
 
 NEEDS_A_PERSON = 1
+FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 30.0
 # It tries each second; a log line a minute is enough.
 REPEATED_AFTER_SECONDS = 60.0
@@ -76,17 +78,18 @@ class Command(BaseCommand):
 
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, ask_to_stop)
-        pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
+        pause = 0.0
         while not stop.wait(pause):
             try:
+                wait_for_call(seconds=settings.AUDIT_SEAL_INTERVAL_SECONDS)
                 work.step()
             except (DatabaseError, InterfaceError) as error:
                 # The database is away: what was committed waits in the queue.
                 connection.close()
-                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                pause = min(max(pause * 2, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
                 log.warning("sealer_waits", error=type(error).__name__, pause_seconds=pause)
             else:
-                pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
+                pause = 0.0
 
     def _restart(self, name: str) -> None:
         try:
