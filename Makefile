@@ -18,7 +18,7 @@ NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check lint bench clean lock messages docs browser
+.PHONY: help venv demo run test check lint bench faults clean lock messages docs browser
 .DELETE_ON_ERROR:
 
 help: ## list what can be made
@@ -64,6 +64,9 @@ lint: $(COMPILED) ## format, lint, types, import contracts, templates, migration
 
 bench: $(COMPILED) ## run the benchmarks: one JSON object a line
 	@$(BIN)/python -m bench $(ARGS)
+
+faults: $(COMPILED) ## break things on purpose, at size: one JSON object a fault (ONLY=group, SCALE=small)
+	@$(BIN)/python -m faults
 
 docs: $(STAMP) ## write the generated documentation anew
 	$(NO_SERVERS) $(BIN)/python manage.py generate_docs

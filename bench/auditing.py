@@ -63,7 +63,7 @@ def measure(centre: Centre, scale: Scale) -> Iterator[Line]:
         cursor.execute(PLAIN)
         cursor.execute("GRANT INSERT ON bench_plain TO tallenne_web")
     began = clock.now()
-    with _sealer(centre):
+    with sealer_of(centre):
         for writers in WRITERS:
             ours, plain = take_turns(
                 *(
@@ -104,7 +104,7 @@ def _page_milliseconds(wanted: Filter, _round: int) -> float:
 def _long_log(centre: Centre, scale: Scale) -> Iterator[Line]:
     count = EVENTS[scale]
     make_events(log=LOG, count=count)
-    keys = _keys(centre)
+    keys = keys_of(centre)
     introduce_key(keys=keys, now=clock.now())
     sealer = Sealer(keys)
 
@@ -117,7 +117,7 @@ def _long_log(centre: Centre, scale: Scale) -> Iterator[Line]:
     yield compared("audit_seal_rate", "events/s", [count / spent], [count / copied])
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE) audit_leaf")
-    with tempfile.TemporaryDirectory() as folder, _sealer(centre):
+    with tempfile.TemporaryDirectory() as folder, sealer_of(centre):
         for form in Format:
             path = Path(folder) / form.value
             ours, bare = take_turns(
@@ -210,7 +210,8 @@ def _inserts_a_second(
 
 
 @contextmanager
-def _sealer(centre: Centre) -> Iterator[None]:
+def sealer_of(centre: Centre) -> Iterator[None]:
+    """Have the sealer run beside, as a process of its own."""
     values = centre.stage.environment("seal")
     values["AUDIT_SEAL_KEYS_DIR"] = str(_keys_folder(centre))
     process = subprocess.Popen(
@@ -234,7 +235,8 @@ def _sealer(centre: Centre) -> Iterator[None]:
         process.wait(60)
 
 
-def _keys(centre: Centre) -> SealingKeys:
+def keys_of(centre: Centre) -> SealingKeys:
+    """The keys it signs with."""
     return SealingKeys(_keys_folder(centre))
 
 
