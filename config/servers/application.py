@@ -79,11 +79,13 @@ class Application:
             process.check_alive()
 
     def _long_running(self) -> Sequence[tuple[str, Sequence[str], str]]:
+        streams = self.environments["stream"].get("AUDIT_STREAM_FILE")
         return (
             ("worker work", _worker("work"), "work"),
             ("worker purge", _worker("purge"), "purge"),
             ("beat", self._beat(), "beat"),
             ("sealer", ["manage.py", "seal_audit"], "seal"),
+            *([("streamer", ["manage.py", "stream_audit"], "stream")] if streams else []),
             ("web", self._web(), "web"),
         )
 
