@@ -30,7 +30,7 @@ from audit.streaming.senders import NotDelivered
 from audit.streaming.streamer import Streamer
 from tests.audit.given import events, happened, insert, new, played, run, signed_in
 from tests.harness.commands import manage
-from tests.harness.receivers import Authority, collector, needs_rsyslog, rsyslog, wait_until
+from tests.harness.receivers import CLIENT, Authority, collector, needs_rsyslog, rsyslog, wait_until
 from tests.harness.session import ROOT
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +81,9 @@ def to(receiver, authority, *, kind="https", name="siem", **given):
 
 
 def by_syslog(receiver, authority, **given):
-    return to(receiver, authority, kind="syslog+tls", settle_seconds=0.3, **given)
+    certificate, key = map(str, authority.server(CLIENT))
+    shown = {"certificate": certificate, "key": key, **given}
+    return to(receiver, authority, kind="syslog+tls", settle_seconds=0.3, **shown)
 
 
 def drain(destination):
@@ -114,7 +116,7 @@ class TestSyslog:
     def test_brings_each_event_as_it_was_sealed(self, acting_as, authority, tmp_path, keys):
         happened(played())
         happened(signed_in(event_type=EventType.SESSION_REFUSED, outcome=Outcome.DENY))
-        with rsyslog(tmp_path / "siem", authority.server()) as receiver:
+        with rsyslog(tmp_path / "siem", authority) as receiver:
             destination = by_syslog(receiver, authority)
             seal(keys)
 
@@ -135,7 +137,7 @@ class TestSyslog:
         self, acting_as, authority, tmp_path, keys, monkeypatch
     ):
         monkeypatch.setattr(streamer, "PAUSE_SECONDS", 0.05)
-        with rsyslog(tmp_path / "siem", authority.server()) as receiver:
+        with rsyslog(tmp_path / "siem", authority) as receiver:
             destination = by_syslog(receiver, authority)
             with acting_as("stream"), streaming(destination):
                 for _ in range(3):
@@ -151,6 +153,20 @@ class TestSyslog:
             arrived = {json.loads(each.body)["id"] for each in receiver.messages()}
         assert arrived == set(in_order())
 
+    def test_a_receiver_that_refuses_us_has_taken_nothing(self, authority, tmp_path, keys):
+        stranger = Authority(tmp_path, "stranger").server(CLIENT)
+        with rsyslog(tmp_path / "siem", authority) as receiver:
+            destination = by_syslog(
+                receiver, authority, certificate=str(stranger[0]), key=str(stranger[1])
+            )
+            seal(keys)
+
+            with pytest.raises(NotDelivered):
+                Streamer(destination).step()
+
+            assert receiver.count() == 0
+        assert not StreamCursor.objects.exists()
+
     def test_keeps_an_event_on_one_line_whatever_is_in_it(self, authority, tmp_path, keys):
         body = json.dumps(
             {
@@ -165,7 +181,7 @@ class TestSyslog:
             ensure_ascii=False,
         )
         insert(LOG, False, body)
-        with rsyslog(tmp_path / "siem", authority.server()) as receiver:
+        with rsyslog(tmp_path / "siem", authority) as receiver:
             destination = by_syslog(receiver, authority)
             seal(keys)
 
@@ -445,7 +461,7 @@ class TestCommand:
         assert (done.code, len(receiver.posts)) == (1, 1), done.printed
         assert "dead takes nothing: unreachable" in done.printed
         dead, siem = lags(now=clock.now())
-        assert (dead.error, dead.behind, siem.error, siem.behind) == ("unreachable", 1, None, 0)
+        assert (dead.error, dead.behind, siem.error, siem.behind) == ("unreachable", 2, None, 0)
         assert dead.lag_seconds > 0
 
     def test_says_how_far_behind_it_is(self, stage, authority, keys):

@@ -30,6 +30,7 @@ needs_rsyslog = pytest.mark.skipif(
     RSYSLOGD is None, reason="rsyslog is missing: apt-get install rsyslog rsyslog-openssl"
 )
 PATIENCE_SECONDS = 20
+CLIENT = "tallenne.example"
 BOM = "\ufeff"
 
 
@@ -96,10 +97,14 @@ class Message:
 
 @dataclass(slots=True)
 class Rsyslog:
-    """Debian's rsyslogd with its OpenSSL driver, which can be killed and started again."""
+    """
+    Debian's rsyslogd with its OpenSSL driver, which can be killed and started again.
+
+    It takes messages from whoever shows a certificate of its authority for `tallenne.example`.
+    """
 
     folder: Path
-    certificate: tuple[Path, Path]
+    authority: Authority
     port: int
     process: subprocess.Popen[bytes] | None = None
 
@@ -110,13 +115,14 @@ class Rsyslog:
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        certificate, key = self.certificate
+        certificate, key = self.authority.server()
         configuration = self.folder / "rsyslog.conf"
         configuration.write_text(f"""
 global(workDirectory="{self.folder}" maxMessageSize="128k" defaultNetstreamDriver="ossl"
-    defaultNetstreamDriverCAFile="{certificate}"
+    defaultNetstreamDriverCAFile="{self.authority.ca}"
     defaultNetstreamDriverCertFile="{certificate}" defaultNetstreamDriverKeyFile="{key}")
-module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1" streamDriver.authMode="anon")
+module(load="imtcp" streamDriver.name="ossl" streamDriver.mode="1"
+    streamDriver.authMode="x509/name" permittedPeer=["{CLIENT}"])
 input(type="imtcp" port="{self.port}" address="127.0.0.1" ruleset="audit")
 template(name="line" type="string"
     string="%pri% %app-name% %msgid% %structured-data% %msg%\\n")
@@ -160,10 +166,10 @@ ruleset(name="audit") {{
 
 
 @contextmanager
-def rsyslog(folder: Path, certificate: tuple[Path, Path]) -> Iterator[Rsyslog]:
+def rsyslog(folder: Path, authority: Authority) -> Iterator[Rsyslog]:
     """Give a running rsyslogd, which ends with the context."""
     folder.mkdir()
-    receiver = Rsyslog(folder, certificate, _free_port())
+    receiver = Rsyslog(folder, authority, _free_port())
     receiver.start()
     try:
         yield receiver
