@@ -92,7 +92,7 @@ def _destination(name: str, table: Any) -> Destination:
         raise DestinationsUnusable(f"Destination {name} does not say where `to`.")
     if unknown := table.keys() - {"to", "settle_seconds", *_FILES}:
         raise DestinationsUnusable(f"Destination {name} has no {', '.join(sorted(unknown))}.")
-    files = {key: Path(str(table[key])) for key in _FILES if key in table}
+    files: dict[str, Any] = {key: Path(str(table[key])) for key in _FILES if key in table}
     settle = table.get("settle_seconds", SETTLE_SECONDS)
     if type(settle) not in (int, float) or not 0 <= settle <= 60:
         raise DestinationsUnusable(f"Destination {name}: settle_seconds is 0 to 60.")

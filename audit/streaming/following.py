@@ -83,7 +83,8 @@ def stretch(*, log: str, first: int, events: int, largest_bytes: int) -> Stretch
         cursor.execute("SET LOCAL enable_mergejoin = off")
         cursor.execute(_LEAVES, [log, first, events])
         rows = cursor.fetchall()
-    until, found, size = first, [], 0
+    found: list[Sealed] = []
+    until, size = first, 0
     for index, body, *rest in rows:
         if body is not None:
             size += len(body.encode())

@@ -45,7 +45,10 @@ class HttpsSender:
     def _authorization(self) -> dict[str, str]:
         if self._to.authorization is None:
             return {}
-        return {"Authorization": self._to.authorization.read_text(encoding="ascii").strip()}
+        value = self._to.authorization.read_text(encoding="ascii").strip()
+        if not value.isprintable():
+            raise ValueError("The header is one line.")
+        return {"Authorization": value}
 
     def _post(
         self, pool: urllib3.HTTPSConnectionPool, stretch: Stretch, headers: dict[str, str]

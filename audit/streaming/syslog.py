@@ -80,13 +80,13 @@ class SyslogSender:
             raise NotDelivered("credentials") from error
         try:
             plain = socket.create_connection((self._to.host, self._to.port), CONNECT_SECONDS)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise NotDelivered("unreachable") from error
         try:
             secured = context.wrap_socket(
                 plain, server_hostname=self._to.host, suppress_ragged_eofs=False
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
             plain.close()
             raise NotDelivered("tls.refused") from error
         secured.settimeout(ANSWER_SECONDS)

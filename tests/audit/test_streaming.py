@@ -230,7 +230,7 @@ class TestTls:
 
         assert b"stream.directed" not in heard[0]
 
-    @pytest.mark.parametrize("manner", ["silently", "before us"])
+    @pytest.mark.parametrize("manner", ["silently", "before us", "too soon"])
     def test_what_a_receiver_does_not_confirm_has_not_arrived(self, authority, keys, manner):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*authority.server())
@@ -242,6 +242,11 @@ class TestTls:
                 with closing(secured), suppress(OSError):
                     secured.recv(65_536)
                     if manner == "before us":
+                        secured.unwrap()
+                    elif manner == "too soon":
+                        # It would answer, and dies before what it has read can have been written.
+                        secured.settimeout(0.1)
+                        secured.recv(65_536)
                         secured.unwrap()
                     else:
                         while secured.recv(65_536):
@@ -299,6 +304,20 @@ class TestHttps:
         assert len(keyed) == len(receiver.taken) == 7
         assert len(receiver.posts) == 7 + len(answers) - 3
 
+    @pytest.mark.parametrize("content", [None, "Bearer a\nX-Other: b", "Bearer ä"])
+    def test_without_a_sound_authorization_sends_nothing(self, authority, keys, content):
+        token = authority.ca.with_name("token")
+        if content:
+            token.write_text(content)
+        with collector(authority.server()) as receiver:
+            destination = to(receiver, authority, authorization=str(token))
+            seal(keys)
+
+            with pytest.raises(NotDelivered, match="credentials"):
+                Streamer(destination).step()
+
+        assert receiver.posts == []
+
     def test_waits_as_long_as_the_receiver_asks(self, authority, keys):
         with collector(authority.server(), 503) as receiver:
             destination = to(receiver, authority)
@@ -347,7 +366,7 @@ class TestFollowing:
         first = following.stretch(log=LOG, first=0, events=100, largest_bytes=1_000)
 
         assert 0 < len(first.events) < 10
-        assert sum(len(each.body) for each in first.events) <= 1_000
+        assert len("".join(each.body for each in first.events)) <= 1_000
         assert first.until == len(first.events)
 
     def test_two_at_once_do_no_harm(self, acting_as, authority, keys):

@@ -101,5 +101,5 @@ def _run(destinations: list[Destination]) -> None:
         running = [threads.submit(Streamer(each).run, stop) for each in destinations]
         wait(running, return_when=FIRST_EXCEPTION)
         stop.set()
-    for each in running:
-        each.result()
+    for streamer in running:
+        streamer.result()
