@@ -54,6 +54,15 @@ _SEAL = [
     ("SELECT", "TABLE audit_event"),
     ("SELECT", "TABLE audit_log"),
 ]
+# By column: of an event it may say that it happened, and no details.
+_STREAM = [
+    ("INSERT (log, about_conversation, body)", "TABLE audit_event"),
+    ("EXECUTE", "FUNCTION audit_now()"),
+    ("SELECT", "TABLE audit_event"),
+    ("SELECT", "TABLE audit_leaf"),
+    ("SELECT, INSERT, UPDATE", "TABLE audit_stream"),
+    ("SELECT, INSERT, UPDATE", "TABLE audit_stream_cursor"),
+]
 _TEND = [
     ("DELETE", "TABLE audit_detail"),
     ("SELECT", "TABLE audit_misplaced"),
@@ -69,4 +78,5 @@ GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
     "tallenne_cut": _CUT,
+    "tallenne_stream": _STREAM,
 }

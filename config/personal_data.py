@@ -103,6 +103,11 @@ PERSONAL_DATA: dict[str, Declaration] = {
         "agreed_at replaced_at done_at",
         staff_reference="proposed_by agreed_by",
     ),
+    "audit.Stream": _declare(
+        _STAYS,
+        none="destination address directed_at ended_at error failing_since incident_raised_at",
+    ),
+    "audit.StreamCursor": _declare(_STAYS, none="stream log next_index missing delivered_at"),
     "accounts.Controller": _declare(_STAYS, none="id name slug time_zone rules_released_at"),
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),

@@ -3,6 +3,7 @@
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
+from audit.models.streaming import Stream, StreamCursor
 
 __all__ = [
     "Anchor",
@@ -17,4 +18,6 @@ __all__ = [
     "Node",
     "Origin",
     "SealingKey",
+    "Stream",
+    "StreamCursor",
 ]
