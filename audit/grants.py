@@ -41,6 +41,7 @@ _PROVE = [
         "node",
         "checkpoint",
         "anchor",
+        "cosignature",
         "sealing_key",
     )
 ]
@@ -48,7 +49,7 @@ _SEAL = [
     ("DELETE", "TABLE audit_unsealed"),
     *(
         ("INSERT", f"TABLE audit_{table}")
-        for table in ("origin", "leaf", "node", "checkpoint", "anchor")
+        for table in ("origin", "leaf", "node", "checkpoint", "anchor", "cosignature")
     ),
     ("INSERT (fingerprint, public_key, introduced_at)", "TABLE audit_sealing_key"),
     ("SELECT", "TABLE audit_event"),

@@ -191,6 +191,7 @@ AUDIT_SEAL_BATCH_SIZE = 5000
 AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default=60)
 # No shorter than any log is kept: 36 months and what a month may be late.
 AUDIT_ANCHOR_KEPT_DAYS = env.int("AUDIT_ANCHOR_KEPT_DAYS", default=1200)
+AUDIT_WITNESSES: list[str] = env.list("AUDIT_WITNESSES", default=[])
 AUDIT_DETAIL_KEPT_DAYS = env.int("AUDIT_DETAIL_KEPT_DAYS", default=365)
 
 CELERY_BEAT_SCHEDULE = {

@@ -30,6 +30,7 @@ from audit.verification.rows import (
     stretches,
 )
 from audit.verification.verdicts import MOST_FAULTS, Verdict
+from audit.verification.witnesses import count_witnessed
 
 # No transaction that writes an event lasts longer: by so much rows may come out of their order.
 LONGEST_TRANSACTION = timedelta(hours=1)
@@ -89,6 +90,7 @@ def verify_log(
         checked.rows_without_leaf()
         checked.keys()
         checked.origins()
+        count_witnessed(verdict)
         if anchored is not None:
             anchored.compare(checked.restarts)
     verdict.sort()

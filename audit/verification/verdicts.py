@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from audit.events import Outcome
@@ -45,6 +46,22 @@ class Fault:
         return f"{where}: {self.what}" if where else self.what
 
 
+@dataclass(frozen=True, slots=True)
+class Witnessed:
+    """How many heads one witness has cosigned, and the newest of them."""
+
+    name: str
+    heads: int
+    size: int
+    at: datetime  # by the witness's clock
+
+    def __str__(self) -> str:
+        return (
+            f"witnessed by {self.name}: {self.heads} heads, the newest of {self.size} events at "
+            f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
 @dataclass(slots=True)
 class Verdict:
     """What was found out about a log: see `State`. `faults` are the first ones, by place."""
@@ -57,6 +74,7 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # SHA-256 of those relied on
+    witnessed: dict[str, Witnessed] = field(default_factory=dict)  # by the witness's key
     is_complete: bool = True
 
     @property
@@ -100,6 +118,15 @@ class Verdict:
             "root": self.root,
             "anchors": self.anchors,
             "keys": self.keys,
+            "witnesses": [
+                {
+                    "key": key,
+                    "heads": one.heads,
+                    "size": one.size,
+                    "at": one.at.isoformat(),
+                }
+                for key, one in self.witnessed.items()
+            ],
             "faults": [
                 {"what": fault.what, "leaf_index": fault.leaf_index, "event": fault.event}
                 for fault in self.faults

@@ -54,6 +54,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "AUDIT_SEAL_INTERVAL_SECONDS": ("seal", "how often what waits is sealed"),
     "AUDIT_ANCHOR_INTERVAL_SECONDS": ("seal", "how often a log's head is anchored at most"),
     "AUDIT_ANCHOR_KEPT_DAYS": ("seal", "how long an anchored head is locked"),
+    "AUDIT_WITNESSES": (
+        "seal",
+        "who cosigns anchored heads: key (name+hash+key) and address each, with commas between",
+    ),
     "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
     "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
     "SECURE_SSL_REDIRECT": ("web", "sends http to https"),

@@ -11,17 +11,20 @@ from typing import Any
 
 import structlog
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 
-from audit import anchoring, clock, queries
+from audit import anchoring, clock, queries, witnesses
 from audit.anchoring import AnchorUnavailable
 from audit.checks import UnsafeDatabase, refuse_unsafe_database
 from audit.events import Actor, log_name
 from audit.operations import anchoring as anchoring_operations
 from audit.operations.anchoring import LogForked, anchor, check_leads_on
 from audit.operations.sealing import Sealer, TreeAltered, introduce_key, waiting_logs
+from audit.operations.witnessing import Witnessing
 from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
+from audit.trees import TreeIncomplete
 
 NEEDS_A_PERSON = 1
 LONGEST_PAUSE_SECONDS = 30.0
@@ -59,13 +62,19 @@ class Command(BaseCommand):
         try:
             refuse_unsafe_database()
             work = _Work(SealingKeys.from_settings())
-        except (UnsafeDatabase, SealingKeysUnavailable, AnchorUnavailable) as error:
+        except (
+            AnchorUnavailable,
+            ImproperlyConfigured,
+            SealingKeysUnavailable,
+            UnsafeDatabase,
+        ) as error:
             raise CommandError(str(error), returncode=NEEDS_A_PERSON) from error
         if restart:
             self._restart(restart)
             return
         if once:
             work.step(anchors_now=True)
+            work.finish()
             if work.problems:
                 raise CommandError("\n".join(work.problems), returncode=NEEDS_A_PERSON)
             return
@@ -87,6 +96,7 @@ class Command(BaseCommand):
                 log.warning("sealer_waits", error=type(error).__name__, pause_seconds=pause)
             else:
                 pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
+        work.close()
 
     def _restart(self, name: str) -> None:
         try:
@@ -108,6 +118,7 @@ class _Work:
         self._keys = keys
         self._sealer = Sealer(keys)
         self._writer, self._reader = anchoring.writer(), anchoring.reader()
+        self._witnessing = Witnessing(witnesses.configured(), self._writer)
         self._led_on: set[str] = set()
         self._anchored_at: dict[str, float] = {}
         self._reported: dict[str, tuple[str, float]] = {}
@@ -127,11 +138,27 @@ class _Work:
             due = self._anchored_at.get(name, 0.0) + settings.AUDIT_ANCHOR_INTERVAL_SECONDS
             if anchors_now or time.monotonic() >= due:
                 self._try(name, self._anchor)
+        self._try("", lambda _name: self._witnessing.collect(now=clock.now()))
+
+    def finish(self) -> None:
+        """Wait for the witnesses that were asked."""
+        self._try("", lambda _name: self._witnessing.finish(now=clock.now()))
+        self.close()
+
+    def close(self) -> None:
+        """Ask no witness any more."""
+        self._witnessing.close()
 
     def _try(self, name: str, deed: Any) -> None:
         try:
             deed(name)
-        except (AnchorUnavailable, LogForked, SealingKeysUnavailable, TreeAltered) as error:
+        except (
+            AnchorUnavailable,
+            LogForked,
+            SealingKeysUnavailable,
+            TreeAltered,
+            TreeIncomplete,
+        ) as error:
             self._report(name, error)
 
     def _seal(self, name: str) -> None:
@@ -148,6 +175,7 @@ class _Work:
     def _anchor(self, name: str) -> None:
         anchor(log=name, store=self._writer, now=clock.now())
         self._anchored_at[name] = time.monotonic()
+        self._witnessing.begin(log=name)
 
     def _report(self, name: str, error: Exception) -> None:
         self.problems.append(str(error))
