@@ -872,9 +872,15 @@ def read_keys(given: str) -> list[str]:
 
 
 def read_anchors(folder: Path) -> list[str]:
-    """Read the heads that were taken from the anchor, one a file, the oldest version of each."""
+    """
+    Read the heads that were taken from the anchor, one a file, the oldest version of each.
+
+    Time stamps (.tsr) are left to `openssl ts -verify`.
+    """
     return [
-        path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()
+        path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".tsr"
     ]
 
 

@@ -192,6 +192,8 @@ AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default
 # No shorter than any log is kept: 36 months and what a month may be late.
 AUDIT_ANCHOR_KEPT_DAYS = env.int("AUDIT_ANCHOR_KEPT_DAYS", default=1200)
 AUDIT_WITNESSES: list[str] = env.list("AUDIT_WITNESSES", default=[])
+AUDIT_TSA_URL = env.str("AUDIT_TSA_URL", default="")
+AUDIT_TSA_CERTIFICATE = env.path("AUDIT_TSA_CERTIFICATE", default=None)
 AUDIT_DETAIL_KEPT_DAYS = env.int("AUDIT_DETAIL_KEPT_DAYS", default=365)
 
 CELERY_BEAT_SCHEDULE = {

@@ -3,7 +3,7 @@
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
-from audit.models.witnessing import Cosignature
+from audit.models.witnessing import Cosignature, TimeStamp
 
 __all__ = [
     "Anchor",
@@ -19,4 +19,5 @@ __all__ = [
     "Node",
     "Origin",
     "SealingKey",
+    "TimeStamp",
 ]

@@ -28,3 +28,26 @@ class Cosignature(models.Model):
 
     def __str__(self) -> str:
         return self.anchor_key
+
+
+class TimeStamp(models.Model):
+    """
+    An authority's word that an anchored head existed at a time (RFC 3161).
+
+    `response` is its answer as it came, of the note's SHA-256; it lies beside the anchor as well.
+    """
+
+    pk = models.CompositePrimaryKey("log", "size")
+    log = models.TextField()
+    size = models.BigIntegerField()
+    response = models.BinaryField()
+    stamped_at = models.DateTimeField()  # by the authority's clock
+    anchor_key = models.TextField()
+
+    class Meta:
+        managed = False
+        db_table = "audit_time_stamp"
+        verbose_name = _("time stamp")
+
+    def __str__(self) -> str:
+        return self.anchor_key

@@ -6,25 +6,17 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-import structlog
 from django.conf import settings
-from django.db import transaction
 
 from audit import trees
 from audit.anchoring import AnchorWriter
-from audit.events import EventType, Target, log_of
 from audit.models import Anchor, Checkpoint, Cosignature
-from audit.operations.events import append
-from audit.operations.sealing import ACTOR
+from audit.operations.silences import Silences
 from audit.posting import ANSWER_SECONDS
 from audit.witnesses import Cosignature as Said
 from audit.witnesses import NotCosigned, Refusal, SeenOtherSize, Witness
 
-# A witness that has not cosigned for so long needs a person; one that saw another log at once.
-PATIENCE = timedelta(hours=1)
 SKEW = timedelta(minutes=5)
-
-logger = structlog.get_logger("tallenne.sealer")
 
 
 @dataclass(slots=True)
@@ -32,13 +24,6 @@ class _Asked:
     head: Checkpoint
     answer: Future[Said]
     is_again: bool  # from the size that the witness itself has named
-
-
-@dataclass(slots=True)
-class _Silence:
-    since: datetime
-    said: Refusal | None = None
-    is_raised: bool = False
 
 
 @dataclass(slots=True)
@@ -54,7 +39,7 @@ class Witnessing:
     store: AnchorWriter
     _threads: dict[str, ThreadPoolExecutor] = field(init=False)
     _asked: dict[tuple[str, Witness], _Asked] = field(default_factory=dict)
-    _silences: dict[tuple[str, Witness], _Silence] = field(default_factory=dict)
+    _silences: Silences = field(default_factory=Silences)
 
     def __post_init__(self) -> None:
         self._threads = {
@@ -94,10 +79,10 @@ class Witnessing:
             except SeenOtherSize as other:
                 self._ask_again(witness, asked, other, now)
             except NotCosigned as error:
-                self._note_silence(log, witness, error, now)
+                self._note(log, witness, error, now)
             else:
                 _keep(asked.head, witness, said, self.store, now)
-                self._silences.pop((log, witness), None)
+                self._silences.end(log=log, who=witness.name)
 
     def finish(self, *, now: datetime) -> None:
         """Wait until all who were asked have answered or were given up; raises as `collect`."""
@@ -125,31 +110,22 @@ class Witnessing:
         head = asked.head
         if other.size > head.size:
             why = f"{other}: more than there are"
-            self._note_silence(head.log, witness, NotCosigned(Refusal.INCONSISTENT, why), now)
+            self._note(head.log, witness, NotCosigned(Refusal.INCONSISTENT, why), now)
         elif asked.is_again:
             why = f"{other}, and a moment before another size"
-            self._note_silence(head.log, witness, NotCosigned(Refusal.SILENT, why), now)
+            self._note(head.log, witness, NotCosigned(Refusal.SILENT, why), now)
         else:
             self._ask(witness, head, other.size, is_again=True)
 
-    def _note_silence(self, log: str, witness: Witness, error: NotCosigned, now: datetime) -> None:
-        silence = self._silences.setdefault((log, witness), _Silence(now))
-        if error.refusal is not silence.said:
-            silence.said = error.refusal
-            logger.warning("witness_missing", log=log, witness=witness.name, reason=str(error))
-        is_too_long = now >= silence.since + PATIENCE
-        if not silence.is_raised and (is_too_long or error.refusal is Refusal.INCONSISTENT):
-            logger.error("witness_needs_a_person", log=log, witness=witness.name, reason=str(error))
-            with transaction.atomic(durable=True):
-                append(
-                    event_type=EventType.INCIDENT_RAISED,
-                    actor=ACTOR,
-                    now=now,
-                    log=log_of(log),
-                    target=Target("log", log),
-                    facts={"kind": error.refusal.value},
-                )
-            silence.is_raised = True
+    def _note(self, log: str, witness: Witness, error: NotCosigned, now: datetime) -> None:
+        self._silences.note(
+            log=log,
+            who=witness.name,
+            kind=error.refusal.value,
+            why=str(error),
+            is_grave=error.refusal is Refusal.INCONSISTENT,
+            now=now,
+        )
 
 
 def _check_time(head: Checkpoint, said: Said, now: datetime) -> None:

@@ -29,6 +29,7 @@ from audit.verification.rows import (
     nodes_of,
     stretches,
 )
+from audit.verification.time_stamps import count_stamped
 from audit.verification.verdicts import MOST_FAULTS, Verdict
 from audit.verification.witnesses import count_witnessed
 
@@ -91,6 +92,7 @@ def verify_log(
         checked.keys()
         checked.origins()
         count_witnessed(verdict)
+        count_stamped(verdict)
         if anchored is not None:
             anchored.compare(checked.restarts)
     verdict.sort()

@@ -47,17 +47,17 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Witnessed:
-    """How many heads one witness has cosigned, and the newest of them."""
+class Attested:
+    """How many heads somebody outside has seen, and the newest of them."""
 
-    name: str
+    by: str
     heads: int
     size: int
-    at: datetime  # by the witness's clock
+    at: datetime  # by the clock out there
 
     def __str__(self) -> str:
         return (
-            f"witnessed by {self.name}: {self.heads} heads, the newest of {self.size} events at "
+            f"{self.by}: {self.heads} heads, the newest of {self.size} events at "
             f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
         )
 
@@ -74,7 +74,7 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # SHA-256 of those relied on
-    witnessed: dict[str, Witnessed] = field(default_factory=dict)  # by the witness's key
+    attested: dict[str, Attested] = field(default_factory=dict)  # by the witness's key
     is_complete: bool = True
 
     @property
@@ -118,14 +118,15 @@ class Verdict:
             "root": self.root,
             "anchors": self.anchors,
             "keys": self.keys,
-            "witnesses": [
+            "attested": [
                 {
+                    "by": one.by,
                     "key": key,
                     "heads": one.heads,
                     "size": one.size,
                     "at": one.at.isoformat(),
                 }
-                for key, one in self.witnessed.items()
+                for key, one in self.attested.items()
             ],
             "faults": [
                 {"what": fault.what, "leaf_index": fault.leaf_index, "event": fault.event}

@@ -10,7 +10,7 @@ from django.db import connection
 
 from audit import verify
 from audit.verification.rows import LEAVES_AT_ONCE
-from audit.verification.verdicts import Verdict, Witnessed
+from audit.verification.verdicts import Attested, Verdict
 
 
 class _Row(NamedTuple):
@@ -37,9 +37,11 @@ def count_witnessed(verdict: Verdict) -> None:
         if not is_right:
             verdict.fault(f"the head of {row.size} events was not cosigned so by {name}.")
             continue
-        before = verdict.witnessed.get(row.witness)
+        before = verdict.attested.get(row.witness)
         heads = before.heads + 1 if before else 1
-        verdict.witnessed[row.witness] = Witnessed(name, heads, row.size, row.witnessed_at)
+        verdict.attested[row.witness] = Attested(
+            f"witnessed by {name}", heads, row.size, row.witnessed_at
+        )
 
 
 def _cosignatures(log: str) -> Iterator[_Row]:

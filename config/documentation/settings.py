@@ -58,6 +58,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "seal",
         "who cosigns anchored heads: key (name+hash+key) and address each, with commas between",
     ),
+    "AUDIT_TSA_URL": ("seal", "time-stamping authority (RFC 3161) of one anchored head a day"),
+    "AUDIT_TSA_CERTIFICATE": (
+        "work, seal",
+        "file of the certificates (PEM) by which time stamps are checked",
+    ),
     "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
     "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
     "SECURE_SSL_REDIRECT": ("web", "sends http to https"),

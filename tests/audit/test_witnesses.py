@@ -285,7 +285,7 @@ class TestChecking:
         verdict = self.checked(stage)
 
         assert verdict.state is State.INTACT, verdict.faults
-        (said,) = verdict.witnessed.values()
+        (said,) = verdict.attested.values()
         assert str(said).startswith("witnessed by witness.example/w1: 2 heads, the newest of 4 ")
 
     @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ class Command(BaseCommand):
                 f"{verdict.state.upper()}: log {verdict.log}, {verdict.events} events, "
                 f"{verdict.size} leaves, {verdict.anchors} anchored heads"
             )
-            said = (*verdict.faults, *verdict.notes, *verdict.witnessed.values())
+            said = (*verdict.faults, *verdict.notes, *verdict.attested.values())
             for line in map(str, said):
                 self.stdout.write(f"  {line}")
         states = {verdict.state for verdict in verdicts}

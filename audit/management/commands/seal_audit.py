@@ -15,13 +15,14 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError, InterfaceError, connection
 
-from audit import anchoring, clock, queries, witnesses
+from audit import anchoring, clock, queries, time_stamps, witnesses
 from audit.anchoring import AnchorUnavailable
 from audit.checks import UnsafeDatabase, refuse_unsafe_database
 from audit.events import Actor, log_name
 from audit.operations import anchoring as anchoring_operations
 from audit.operations.anchoring import LogForked, anchor, check_leads_on
 from audit.operations.sealing import Sealer, TreeAltered, introduce_key, waiting_logs
+from audit.operations.stamping import Stamping
 from audit.operations.witnessing import Witnessing
 from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
 from audit.trees import TreeIncomplete
@@ -119,6 +120,7 @@ class _Work:
         self._sealer = Sealer(keys)
         self._writer, self._reader = anchoring.writer(), anchoring.reader()
         self._witnessing = Witnessing(witnesses.configured(), self._writer)
+        self._stamping = Stamping(time_stamps.configured(), self._writer)
         self._led_on: set[str] = set()
         self._anchored_at: dict[str, float] = {}
         self._reported: dict[str, tuple[str, float]] = {}
@@ -138,16 +140,19 @@ class _Work:
             due = self._anchored_at.get(name, 0.0) + settings.AUDIT_ANCHOR_INTERVAL_SECONDS
             if anchors_now or time.monotonic() >= due:
                 self._try(name, self._anchor)
-        self._try("", lambda _name: self._witnessing.collect(now=clock.now()))
+        for outside in (self._witnessing, self._stamping):
+            self._try("", lambda _name, outside=outside: outside.collect(now=clock.now()))
 
     def finish(self) -> None:
-        """Wait for the witnesses that were asked."""
-        self._try("", lambda _name: self._witnessing.finish(now=clock.now()))
+        """Wait for those outside who were asked."""
+        for outside in (self._witnessing, self._stamping):
+            self._try("", lambda _name, outside=outside: outside.finish(now=clock.now()))
         self.close()
 
     def close(self) -> None:
-        """Ask no witness any more."""
+        """Ask nobody outside any more."""
         self._witnessing.close()
+        self._stamping.close()
 
     def _try(self, name: str, deed: Any) -> None:
         try:
@@ -176,6 +181,7 @@ class _Work:
         anchor(log=name, store=self._writer, now=clock.now())
         self._anchored_at[name] = time.monotonic()
         self._witnessing.begin(log=name)
+        self._stamping.begin(log=name, now=clock.now())
 
     def _report(self, name: str, error: Exception) -> None:
         self.problems.append(str(error))
