@@ -18,7 +18,7 @@ NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check lint bench clean lock messages docs browser
+.PHONY: help venv demo run test check lint bench clean lock messages docs browser token
 .DELETE_ON_ERROR:
 
 help: ## list what can be made
@@ -46,7 +46,7 @@ demo: $(COMPILED) ## start everything here with the sample contact centre (PORT=
 run: $(COMPILED) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
-test: $(COMPILED) browser ## run all tests on real servers (WORKERS=4, ARGS="-k word")
+test: $(COMPILED) browser token ## run all tests on real servers (WORKERS=4, ARGS="-k word")
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint test ## all that CI runs
@@ -86,6 +86,14 @@ browser: ## find Chromium for the browser tests, or install it (Debian, as root)
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium; \
 		else \
 			echo "Chromium is missing. On Debian, as root: apt-get install chromium"; exit 1; \
+		fi; }
+
+token: ## find SoftHSM for the tests of tokens, or install it (Debian, as root)
+	@command -v softhsm2-util >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends softhsm2; \
+		else \
+			echo "SoftHSM is missing. On Debian, as root: apt-get install softhsm2"; exit 1; \
 		fi; }
 
 clean: ## remove the environment, the data of demo and tests, and all caches

@@ -186,6 +186,7 @@ STREAM_RANGE_BYTES = 1024 * 1024
 # The name all checkpoints of this installation begin with; it never changes.
 AUDIT_ORIGIN = env.str("AUDIT_ORIGIN", default=f"{urlsplit(BASE_URL).hostname}/tallenne")
 AUDIT_SEAL_KEYS_DIR = env.path("AUDIT_SEAL_KEYS_DIR", default=None)
+AUDIT_SEAL_TOKEN = env.str("AUDIT_SEAL_TOKEN", default="")
 AUDIT_SEAL_INTERVAL_SECONDS = env.float("AUDIT_SEAL_INTERVAL_SECONDS", default=1.0)
 AUDIT_SEAL_BATCH_SIZE = 5000
 AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default=60)

@@ -19,12 +19,14 @@ from audit import anchoring, clock, queries, time_stamps, witnesses
 from audit.anchoring import AnchorUnavailable
 from audit.checks import UnsafeDatabase, refuse_unsafe_database
 from audit.events import Actor, log_name
+from audit.notes import fingerprint, public_bytes
 from audit.operations import anchoring as anchoring_operations
 from audit.operations.anchoring import LogForked, anchor, check_leads_on
 from audit.operations.sealing import Sealer, TreeAltered, introduce_key, waiting_logs
 from audit.operations.stamping import Stamping
 from audit.operations.witnessing import Witnessing
-from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
+from audit.sealing_keys import Keys, SealingKeys, SealingKeysUnavailable
+from audit.sealing_token import TokenAddress, TokenKeys
 from audit.trees import TreeIncomplete
 
 NEEDS_A_PERSON = 1
@@ -35,6 +37,7 @@ EXAMPLE = """\
 Example:
   manage.py seal_audit           runs until it is stopped, one step each second
   manage.py seal_audit --once    seals and anchors what waits now, and ends
+  manage.py seal_audit --new-key makes a new key; the old one hands over to it in each log
   manage.py seal_audit --restart installation
                                  lets a log go on whose database was restored from a backup
 
@@ -49,20 +52,26 @@ class Command(BaseCommand):
     help = "Seal the audit log, for as long as the process runs."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Take --once or --restart."""
+        """Take --once, --new-key or --restart."""
         parser.epilog = EXAMPLE
         parser.formatter_class = argparse.RawDescriptionHelpFormatter
         way = parser.add_mutually_exclusive_group()
         way.add_argument("--once", action="store_true", help="seal what waits, and end")
         way.add_argument(
+            "--new-key", action="store_true", help="make a key that signs from the next step on"
+        )
+        way.add_argument(
             "--restart", metavar="LOG", help="go on under a new origin after a restored backup"
         )
 
-    def handle(self, *, once: bool, restart: str | None, **_options: Any) -> None:
+    def handle(self, *, once: bool, new_key: bool, restart: str | None, **_options: Any) -> None:
         """Seal, once or until SIGTERM or Ctrl-C; an exit code of 1 means it needs a person."""
         try:
             refuse_unsafe_database()
-            work = _Work(SealingKeys.from_settings())
+            if new_key:
+                self._make_key(_configured_keys())
+                return
+            work = _Work(_configured_keys())
         except (
             AnchorUnavailable,
             ImproperlyConfigured,
@@ -99,6 +108,10 @@ class Command(BaseCommand):
                 pause = settings.AUDIT_SEAL_INTERVAL_SECONDS
         work.close()
 
+    def _make_key(self, keys: Keys) -> None:
+        made = public_bytes(keys.create(now=clock.now()).public_key())
+        self.stdout.write(f"The key {fingerprint(made)} signs from the sealer's next step on.")
+
     def _restart(self, name: str) -> None:
         try:
             origin = anchoring_operations.restart(
@@ -112,10 +125,18 @@ class Command(BaseCommand):
         self.stdout.write(f"Log {name} goes on as {origin.origin}, from {origin.from_size} events.")
 
 
+def _configured_keys() -> Keys:
+    """Give the keys of the token, if one is named, and those of the folder."""
+    if not settings.AUDIT_SEAL_TOKEN:
+        return SealingKeys.from_settings()
+    before = SealingKeys.from_settings() if settings.AUDIT_SEAL_KEYS_DIR else None
+    return TokenKeys(TokenAddress.parse(settings.AUDIT_SEAL_TOKEN), before=before)
+
+
 class _Work:
     """What the sealer remembers from one step to the next."""
 
-    def __init__(self, keys: SealingKeys) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._sealer = Sealer(keys)
         self._writer, self._reader = anchoring.writer(), anchoring.reader()
