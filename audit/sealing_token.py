@@ -18,7 +18,7 @@ from audit.notes import Signer, fingerprint, public_bytes
 from audit.sealing_keys import Keys, SealingKeysUnavailable
 
 if TYPE_CHECKING:
-    from pkcs11 import PrivateKey, Session
+    from pkcs11 import Session
 
 LABEL = "tallenne-seal-"
 ED25519 = "1.3.101.112"  # RFC 8410
@@ -52,7 +52,7 @@ class TokenAddress:
 
 @dataclass(frozen=True, slots=True)
 class _TokenKey:
-    private: PrivateKey
+    private: Any  # what it can do is decided by the token
     public: Ed25519PublicKey
 
     def sign(self, data: bytes) -> bytes:
@@ -60,7 +60,7 @@ class _TokenKey:
         from pkcs11 import Mechanism
 
         with _translated():
-            return self.private.sign(data, mechanism=Mechanism.EDDSA)
+            return bytes(self.private.sign(data, mechanism=Mechanism.EDDSA))
 
     def public_key(self) -> Ed25519PublicKey:
         """Give the public half."""
@@ -151,7 +151,8 @@ def _keys(session: Session) -> list[_TokenKey]:
     def found(kind: ObjectClass) -> list[Any]:
         # To the end at once: a token does nothing else while a search is open.
         wanted = {Attribute.CLASS: kind, Attribute.KEY_TYPE: KeyType.EC_EDWARDS}
-        return [one for one in session.get_objects(wanted) if (one.label or "").startswith(LABEL)]
+        labelled: list[Any] = list(session.get_objects(wanted))
+        return [one for one in labelled if (one.label or "").startswith(LABEL)]
 
     # 32 bytes, or an OCTET STRING of them.
     public = {
