@@ -41,6 +41,8 @@ _PROVE = [
         "node",
         "checkpoint",
         "anchor",
+        "cosignature",
+        "time_stamp",
         "sealing_key",
     )
 ]
@@ -48,7 +50,7 @@ _SEAL = [
     ("DELETE", "TABLE audit_unsealed"),
     *(
         ("INSERT", f"TABLE audit_{table}")
-        for table in ("origin", "leaf", "node", "checkpoint", "anchor")
+        for table in ("origin", "leaf", "node", "checkpoint", "anchor", "cosignature", "time_stamp")
     ),
     ("INSERT (fingerprint, public_key, introduced_at)", "TABLE audit_sealing_key"),
     ("SELECT", "TABLE audit_event"),

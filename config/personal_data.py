@@ -85,6 +85,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Node": _declare(_STAYS, none="log level node_index hash"),
     "audit.Checkpoint": _declare(_STAYS, none="log size origin root note fingerprint sealed_at"),
     "audit.Anchor": _declare(_STAYS, none="log size key anchored_at"),
+    "audit.Cosignature": _declare(_STAYS, none="log size witness lines witnessed_at anchor_key"),
+    "audit.TimeStamp": _declare(_STAYS, none="log size response stamped_at anchor_key"),
     "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
     "audit.LogTerm": _declare(
         "stays as evidence of why a log was kept that long",

@@ -166,16 +166,26 @@ def _frame(order: Order, head: Checkpoint, built: Built) -> dict[str, bytes]:
     ]
     introductions = proofs.introductions(log=order.log)
     return {
-        verify.CHECKPOINT: head.note.encode(),
+        verify.CHECKPOINT: trees.cosigned_note(head).encode(),
         verify.KEYS: "".join(f"{key}\n" for key in proofs.public_keys(log=order.log)).encode(),
         verify.PROOF: "\n".join(proof).encode(),
         **{
             f"keys/{number:06}.tlog-proof": text.encode()
             for number, text in enumerate(introductions, start=1)
         },
+        **{
+            f"{verify.WITNESSED}{earlier.size:020d}.txt": _continued_from(earlier, head).encode()
+            for earlier in trees.witnessed_heads(head=head)
+        },
         "verify.py": Path(verify.__file__).read_bytes(),
         **{path.name: path.read_bytes() for path in sorted(_READMES.glob("*.txt"))},
     }
+
+
+def _continued_from(earlier: Checkpoint, head: Checkpoint) -> str:
+    """Write the proof that the head continues an earlier one, and that one as it was cosigned."""
+    steps = trees.tree(log=head.log, size=head.size).consistency_proof(earlier.size)
+    return "\n".join([*map(encoded, steps), "", trees.cosigned_note(earlier)])
 
 
 def _continued(order: Order) -> list[dict[str, object]]:
