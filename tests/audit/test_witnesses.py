@@ -295,6 +295,7 @@ class TestChecking:
             "lines = overlay(lines placing 'A' from length(lines) - 20)",
             f"witness = '{TestWitness('witness.example/w1').vkey}'",
         ],
+        ids=["time", "signature", "witness"],
     )
     def test_finds_a_cosignature_that_was_altered(self, keys, witness, stage, change):
         have_witnessed(witness)
@@ -430,6 +431,7 @@ class TestSetting:
     @pytest.mark.parametrize(
         "line",
         ["", "a.example+00000000+AAAA https://a.example", f"{TestWitness('a').vkey} a.example"],
+        ids=["empty", "no key", "no address"],
     )
     def test_that_is_no_witness_is_refused(self, line):
         with override_settings(AUDIT_WITNESSES=[line]), pytest.raises(ImproperlyConfigured):
