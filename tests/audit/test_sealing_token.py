@@ -19,7 +19,6 @@ from audit.verification.checking import verify_log
 from tests.audit.given import events, happened, signed_in
 from tests.harness.commands import manage
 
-pytestmark = pytest.mark.django_db
 LOG = "installation"
 
 
@@ -68,6 +67,7 @@ def seal(keys):
     return trees.newest_checkpoint(log=LOG)
 
 
+@pytest.mark.django_db
 class TestToken:
     def test_makes_its_key_and_signs_with_it(self, token):
         head = seal(token)
@@ -156,6 +156,7 @@ class TestUnavailable:
             TokenAddress.parse(uri)
 
 
+@pytest.mark.django_db
 class TestCommand:
     def test_makes_a_key_that_the_sealer_then_introduces(self, stage):
         made = manage(stage, "seal_audit", "--new-key", role="seal")

@@ -23,7 +23,6 @@ from audit.verify import read_anchors
 from tests.audit.given import events, happened, run, signed_in
 from tests.harness.authority import TestAuthority, running
 
-pytestmark = pytest.mark.django_db
 LOG = "installation"
 
 
@@ -72,6 +71,7 @@ def checked(stage, authority):
         return verify_log(log=LOG, now=clock.now(), reader=anchoring.reader())
 
 
+@pytest.mark.django_db
 class TestTimeStamp:
     def test_lies_locked_beside_the_anchor_for_anybodys_program(self, keys, authority, tmp_path):
         have_stamped(authority)
@@ -178,6 +178,7 @@ class TestRefused:
             Trust.read(authority.certificate).check(response=said.response, note="Note")
 
 
+@pytest.mark.django_db
 class TestMissing:
     def test_stops_nothing_and_is_an_incident_after_an_hour(self, keys, authority, monkeypatch):
         monkeypatch.setattr(posting, "ANSWER_SECONDS", 0.2)
@@ -195,6 +196,7 @@ class TestMissing:
         assert '"kind":"time_stamp_missing"' in events(EventType.INCIDENT_RAISED).get().body
 
 
+@pytest.mark.django_db
 class TestChecking:
     def test_says_the_time(self, keys, authority, stage):
         have_stamped(authority)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from django.test import override_settings
 from audit import anchoring, clock, posting, proofs, queries, trees, verify
 from audit.bundles.copies import Format
 from audit.events import Actor, EventType
-from audit.models import Anchor, Checkpoint, Cosignature, Event
+from audit.models import Checkpoint, Cosignature, Event
 from audit.operations.anchoring import anchor, check_leads_on, restart
 from audit.operations.exporting import to_folder
 from audit.operations.sealing import Sealer, introduce_key
@@ -25,19 +26,19 @@ from audit.verification.checking import verify_log
 from audit.verification.verdicts import State
 from audit.witnesses import NotCosigned, Refusal, Witness, configured
 from tests.audit.given import events, go_back_to, happened, run, signed_in
-from tests.harness.commands import manage
 from tests.harness.sealer import sealed_meanwhile
+from tests.harness.session import ROOT
 from tests.harness.witness import TestWitness, running
 
-pytestmark = pytest.mark.django_db
 LOG = "installation"
 
 
 @pytest.fixture
-def keys(tmp_path):
-    made = SealingKeys(tmp_path / "seal-keys")
-    introduce_key(keys=made, now=clock.now())
-    return made
+def keys(stage, tmp_path):
+    with stage.acting_as("seal"):
+        made = SealingKeys(tmp_path / "seal-keys")
+        introduce_key(keys=made, now=clock.now())
+        yield made
 
 
 @pytest.fixture
@@ -72,12 +73,7 @@ def have_witnessed(*made):
     work.close()
 
 
-@pytest.fixture(autouse=True)
-def _as_sealer(stage):
-    with stage.acting_as("seal"):
-        yield
-
-
+@pytest.mark.django_db
 class TestCosignature:
     def test_is_kept_and_lies_locked_beside_the_anchor(self, keys, witness):
         have_witnessed(witness)
@@ -156,6 +152,7 @@ class TestCosignature:
         assert Cosignature.objects.get().size == 5
 
 
+@pytest.mark.django_db
 class TestMissingWitness:
     def fails(self, witness, how):
         if how == "down":
@@ -230,6 +227,7 @@ class TestMissingWitness:
         assert not Cosignature.objects.exists()
 
 
+@pytest.mark.django_db
 class TestRewrittenLog:
     def test_is_refused_by_the_witness_and_an_incident_at_once(self, keys, witness, stage):
         seal_and_anchor(keys, 4)
@@ -272,6 +270,7 @@ class TestRewrittenLog:
         assert (head.size, refused.value.refusal) == (7, Refusal.INCONSISTENT)
 
 
+@pytest.mark.django_db
 class TestChecking:
     def checked(self, stage):
         with stage.acting_as("work"):
@@ -309,6 +308,7 @@ class TestChecking:
         assert "was not cosigned so by witness.example/w1" in str(verdict.faults[0])
 
 
+@pytest.mark.django_db
 class TestOffline:
     @pytest.fixture
     def bundle(self, keys, witness, stage, tmp_path):
@@ -399,6 +399,8 @@ class TestOffline:
                 verify.open_note(changed, trusted)
                 verify.cosigned_at(changed, witness.vkey)
 
+
+class TestFormat:
     def test_a_cosignature_names_its_key_as_the_specification_says(self):
         # The example of C2SP tlog-cosignature: it was given at 1679315147.
         note = (
@@ -438,16 +440,34 @@ class TestSetting:
             configured()
 
 
+@pytest.mark.django_db
 class TestCommand:
-    def test_seals_anchors_and_has_it_witnessed(self, stage, witness, monkeypatch):
-        with stage.acting_as("owner"):
-            happened(signed_in())
-        environment = stage.environment("seal") | {
-            "AUDIT_WITNESSES": f"{witness.vkey} {witness.url}"
-        }
-        monkeypatch.setattr(type(stage), "environment", lambda _stage, _role: environment)
+    def test_seals_on_while_one_witness_hangs_and_another_cosigns(self, stage, witness):
+        with running("witness.example/w2") as hanging:
+            hanging.hangs.set()
+            named = ",".join(f"{each.vkey} {each.url}" for each in (hanging, witness))
+            sealer = subprocess.Popen(
+                [sys.executable, "manage.py", "seal_audit"],
+                cwd=ROOT,
+                env={"PATH": os.environ["PATH"], **stage.environment("seal")}
+                | {"AUDIT_WITNESSES": named, "AUDIT_SEAL_INTERVAL_SECONDS": "0.05"},
+            )
+            try:
+                wait_until(lambda: Cosignature.objects.filter(witness=witness.vkey).exists())
+                event = happened(signed_in())
+                wait_until(lambda: trees.leaf_of(event=event.id) is not None)
+                is_hanging = not hanging.is_over.is_set()
+            finally:
+                hanging.is_over.set()
+                sealer.terminate()
 
-        done = manage(stage, "seal_audit", "--once", role="seal")
+        assert sealer.wait(timeout=10) == 0
+        assert is_hanging
+        assert Cosignature.objects.count() == 1
 
-        assert done.code == 0, done.printed
-        assert Cosignature.objects.get().size == Anchor.objects.latest("size").size
+
+def wait_until(has_come):
+    deadline = time.monotonic() + 20
+    while not has_come():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
