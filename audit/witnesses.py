@@ -96,6 +96,9 @@ class Witness:
             size = answer.body[:_LONGEST_SIZE].decode(errors="replace").removesuffix("\n")
             if size.isascii() and size.isdigit() and int(size) != earlier:
                 raise SeenOtherSize(int(size))
+        if answer.status == 409 and note.split("\n")[1] != str(earlier):
+            # Another root is meant only where the size it saw is that of the head.
+            raise NotCosigned(Refusal.NOT_UNDERSTOOD, "it does not say from where to go on")
         why = f"it answered with status {answer.status}"
         raise NotCosigned(*_REFUSALS.get(answer.status, (Refusal.SILENT, why)))
 

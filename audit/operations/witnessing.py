@@ -108,6 +108,8 @@ class Witnessing:
         self, witness: Witness, asked: _Asked, other: SeenOtherSize, now: datetime
     ) -> None:
         head = asked.head
+        if Checkpoint.objects.filter(log=head.log, size=other.size, size__gt=head.size).exists():
+            return  # Another sealer was quicker with a later head.
         if other.size > head.size:
             why = f"{other}: more than there are"
             self._note(head.log, witness, NotCosigned(Refusal.INCONSISTENT, why), now)
@@ -142,7 +144,7 @@ def _keep(
     retain_until = now + timedelta(days=settings.AUDIT_ANCHOR_KEPT_DAYS)
     # A used key holds what the witness said before our row of it was lost: as good as this.
     store.put(key, (head.note + said.lines).encode(), retain_until=retain_until)
-    Cosignature.objects.create(
+    row = Cosignature(
         log=head.log,
         size=head.size,
         witness=witness.vkey,
@@ -150,3 +152,5 @@ def _keep(
         witnessed_at=said.witnessed_at,
         anchor_key=key,
     )
+    # Another sealer may have kept it a moment before.
+    Cosignature.objects.bulk_create([row], ignore_conflicts=True)

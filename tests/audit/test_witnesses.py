@@ -118,6 +118,28 @@ class TestCosignature:
         assert witness.asked == [0, 0, 3]
         assert Cosignature.objects.get().size == (3 if is_of_same_size else 6)
 
+    def test_asked_for_by_two_sealers_is_kept_once(self, keys, witness):
+        works = of(witness), of(witness)
+        for work in works:
+            work.begin(log=LOG)
+        for work in works:
+            work.finish(now=clock.now())
+            work.close()
+
+        assert Cosignature.objects.get().size == 3
+
+    def test_of_a_later_head_by_another_sealer_is_no_incident(self, keys, witness):
+        late, head = of(witness), trees.newest_checkpoint(log=LOG)
+        seal_and_anchor(keys, 2)
+        have_witnessed(witness)
+
+        late._ask(late.witnesses[0], head, 0)
+        late.finish(now=clock.now())
+        late.close()
+
+        assert Cosignature.objects.get().size == 5
+        assert not events(EventType.INCIDENT_RAISED).exists()
+
     def test_outlasts_a_row_that_was_lost(self, keys, witness, stage):
         have_witnessed(witness)
         with stage.acting_as("owner"):
@@ -167,6 +189,8 @@ class TestMissingWitness:
             witness.known = {name: [] for name in witness.known}
         elif how == "lives in the future":
             witness.ahead_seconds = 24 * 3600
+        elif how == "does not say what it saw":
+            witness.garbage = 409, b""
         elif how == "redirects":
             witness.garbage = 302, b""
         elif how == "says too much":
@@ -187,6 +211,7 @@ class TestMissingWitness:
             ("says too much", Refusal.SILENT),
             ("says nonsense", Refusal.SILENT),
             ("redirects", Refusal.SILENT),
+            ("does not say what it saw", Refusal.NOT_UNDERSTOOD),
             ("knows no such log", Refusal.UNKNOWN_LOG),
             ("knows another key", Refusal.UNKNOWN_KEY),
         ],
