@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import chain, islice
 from typing import Any
-from uuid import UUID
 
 from audit import canonical
 from audit.proofs import SealedEvent, Witness
@@ -21,7 +22,13 @@ METHODS = {
     "derived_rows": "delete",
     "object_versions": "delete",
 }
+# A piece of a file has at most so many lines.
+PIECES_TOGETHER = 500
 _LINES = "lines"
+_TIMES = {
+    *("at", "concluded_at", "confirmed_at", "deleted_at", "destroy_after", "finished_at"),
+    *("in_force_from", "issued_at", "key_destroyed_at", "started_at", "withdrawn_at"),
+}
 
 
 def line_of(destruction: Destruction, *, event: SealedEvent) -> str:
@@ -59,7 +66,7 @@ def fields_of(
     *,
     run: PurgeRun,
     counts: Mapping[str, int],
-    rules: Sequence[RuleVersion],
+    rules: Iterable[RuleVersion],
 ) -> str:
     """Write everything but the lines; staff are named by their random references."""
     return canonical.dumps(
@@ -120,11 +127,15 @@ def document(fields: str, lines: Iterable[str]) -> Iterator[str]:
     yield f"],{after[1:]}"
 
 
-def file(certificate: Certificate, lines: Iterable[str]) -> Iterator[str]:
+def file(certificate: Certificate, lines: Iterable[str]) -> Iterator[bytes]:
     """Write the file that is given out, in pieces: the document and its seal."""
-    yield '{"certificate":'
-    yield from document(certificate.fields, lines)
-    yield f',"seal":{certificate.seal}}}\n'
+    pieces = chain(
+        ['{"certificate":'],
+        document(certificate.fields, lines),
+        [f',"seal":{certificate.seal}}}\n'],
+    )
+    while piece := "".join(islice(pieces, PIECES_TOGETHER)):
+        yield piece.encode()
 
 
 def digest_of(fields: str, lines: Iterable[str]) -> str:
@@ -140,15 +151,17 @@ def name_of(certificate: Certificate) -> str:
     return f"certificate-{certificate.run_id}-{certificate.controller_id}-{certificate.number}.json"
 
 
-def summary_of(certificate: Certificate) -> dict[str, Any]:
-    """Give the fields as values, for a page."""
-    said: dict[str, Any] = json.loads(certificate.fields)
-    return said
+def values_of(text: str) -> dict[str, Any]:
+    """Read the fields, a line or the seal for a page: times become times."""
+    found: dict[str, Any] = json.loads(text, object_hook=_with_times)
+    return found
 
 
-def conversation_in(line: str) -> UUID:
-    """Give the conversation that a line is about."""
-    return UUID(json.loads(line)["conversation"])
+def _with_times(said: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: datetime.fromisoformat(value) if name in _TIMES else value
+        for name, value in said.items()
+    }
 
 
 def _instant(at: Any) -> str:

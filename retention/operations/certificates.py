@@ -14,12 +14,12 @@ from django.db.models import Count, Max, Q
 from accounts.models import Controller
 from audit import proofs
 from audit.events import Actor, EventType, Target
-from audit.operations import append
+from audit.operations import accountable, append
 from recordings.operations import lifecycle
 from retention import certificate as documents
 from retention.due_dates import due_at
 from retention.models import Certificate, Destruction, Hold, PurgeRun, RuleVersion
-from retention.queries import zone_of
+from retention.queries import lines_of, zone_of
 
 ACTOR = Actor.system("certificates")
 # How many lines are read and written together.
@@ -161,18 +161,6 @@ def _write_lines(certificate: Certificate, rows: list[Destruction]) -> None:
         )
 
 
-def lines_of(certificate: Certificate) -> Iterator[str]:
-    """Read the lines of a certificate in the order of the log, a few at a time."""
-    after = -1
-    while True:
-        rows = certificate.lines.filter(leaf_index__gt=after).order_by("leaf_index")
-        page = list(rows.values_list("leaf_index", "line")[:CHUNK])
-        if not page:
-            return
-        yield from (line for _, line in page)
-        after = page[-1][0]
-
-
 @transaction.atomic
 def seal(*, certificate: Certificate, now: datetime) -> bool:
     """
@@ -182,14 +170,13 @@ def seal(*, certificate: Certificate, now: datetime) -> bool:
 
     Raises `audit.trees.TreeIncomplete`.
     """
+    places = certificate.lines.order_by("leaf_index").values_list("leaf_index", flat=True)
     try:
         witness = proofs.witness(
             log=str(certificate.controller_id),
             event_type=EventType.CERTIFICATE_ISSUED,
             target=certificate.pk,
-            beside=list(
-                certificate.lines.order_by("leaf_index").values_list("leaf_index", flat=True)
-            ),
+            beside=[place for place in places if place is not None],
         )
     except proofs.NotSealed:
         return False
@@ -198,20 +185,25 @@ def seal(*, certificate: Certificate, now: datetime) -> bool:
 
 
 def log_download(*, certificate: Certificate, form: str, actor: Actor, now: datetime) -> None:
-    """Say in the company's log that a certificate was given out; within `accountable`, before."""
-    append(
-        event_type=EventType.CERTIFICATE_DOWNLOADED,
-        actor=actor,
-        now=now,
-        log=certificate.controller_id,
-        target=Target("certificate", str(certificate.pk)),
-        facts={
-            "run": certificate.run_id,
-            "version": certificate.number,
-            "format": form,
-            "digest": certificate.digest,
-        },
-    )
+    """
+    Say in the company's log that a certificate is given out; it may leave when this returns.
+
+    Raises `audit.operations.AuditUnavailable`.
+    """
+    with accountable():
+        append(
+            event_type=EventType.CERTIFICATE_DOWNLOADED,
+            actor=actor,
+            now=now,
+            log=certificate.controller_id,
+            target=Target("certificate", str(certificate.pk)),
+            facts={
+                "run": certificate.run_id,
+                "version": certificate.number,
+                "format": form,
+                "digest": certificate.digest,
+            },
+        )
 
 
 def delete_past(*, now: datetime) -> int:

@@ -1,17 +1,29 @@
-"""Certificates for tests: what a run destroyed, sealed, certified, and read as the file it gives."""
+"""Certificates for tests: what a run destroyed, sealed and certified, and the file of it."""
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 from audit import clock, proofs
 from audit.operations.sealing import Sealer, introduce_key, waiting_logs
 from audit.sealing_keys import SealingKeys
+from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention import certificate as documents
+from retention import queries
 from retention.models import Certificate
 from retention.operations import certificates
 from retention.operations.certificates import Tally
 from retention.operations.purge.run import purge
+from tests.factories import Centre
 from tests.harness.roles import Stage
+
+
+def destroy(centre: Centre, *conversations: Conversation) -> None:
+    """End their time, and run one purge."""
+    for one in conversations:
+        centre.end(one, at=clock.now() - timedelta(minutes=1))
+    run_purge(centre.stage)
 
 
 def run_purge(stage: Stage) -> None:
@@ -44,7 +56,7 @@ def certify(stage: Stage) -> list[Certificate]:
 
 def file_of(certificate: Certificate) -> bytes:
     """The file that is given out."""
-    return "".join(documents.file(certificate, certificates.lines_of(certificate))).encode()
+    return b"".join(documents.file(certificate, queries.lines_of(certificate)))
 
 
 def keys_of(certificate: Certificate) -> list[str]:
