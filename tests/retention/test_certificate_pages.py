@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 
 import pytest
+from django.core.management import call_command
 from django.urls import reverse
 
 from audit import verify
@@ -116,3 +118,11 @@ class TestCommand:
 
         assert (ran.code, path.read_bytes()) == (0, file_of(done))
         assert counted("certificate.downloaded") == 1
+
+    def test_explain_says_on_which_certificate_a_conversation_is(self, centre, done):
+        out = StringIO()
+
+        with centre.stage.acting_as("work"):
+            call_command("explain", str(done.lines.first().conversation_id), stdout=out)
+
+        assert f"(on certificate {done.pk})" in out.getvalue()

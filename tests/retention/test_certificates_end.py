@@ -96,7 +96,7 @@ class TestDeletePast:
 
 class TestTheDatabase:
     def test_refuses_to_change_or_end_what_is_certified_to_everybody(self, centre):
-        centre.chat()
+        centre.matter_of(centre.chat())
         destroy(centre, centre.chat())
         certify(centre.stage)
 
@@ -111,6 +111,7 @@ class TestTheDatabase:
                 "UPDATE retention_destruction SET objects_destroyed = '[]'",
                 "DELETE FROM retention_certificate",
                 "DELETE FROM retention_destruction",
+                "DELETE FROM retention_hold",
                 "DELETE FROM recordings_conversation WHERE state = 'destroyed'",
                 "DELETE FROM recordings_conversation WHERE state = 'kept'",
                 "TRUNCATE retention_certificate CASCADE",
