@@ -551,7 +551,7 @@ class TestHeldIsUntouchable:
                     with (
                         subtests.test(f"{role}: {statement}"),
                         pytest.raises(
-                            DatabaseError, match="permission denied|must be owner|is refused"
+                            DatabaseError, match=r"permission denied|must be owner|is refused"
                         ),
                     ):
                         _execute(statement)
