@@ -10,13 +10,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from audit import clock, proofs, queries
 from audit.bundles.copies import Format
+from audit.downloads import send_file
 from audit.events import EventType, Target, log_name
 from audit.forms import ExportForm
 from audit.operations import AuditUnavailable, accountable, append
 from audit.operations.exporting import to_zip
 from audit.pages import READ, actor_of, permitted_log, unavailable
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
-from audit.streaming import stream
 from audit.views import EXPORT, render_log
 
 
@@ -37,7 +37,7 @@ def export_log(request: HttpRequest) -> HttpResponseBase:
         )
     except (AuditUnavailable, NotSealed) as error:
         return unavailable(request, error)
-    return stream(
+    return send_file(
         request,
         pieces,
         content_type="application/zip",

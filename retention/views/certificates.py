@@ -12,9 +12,9 @@ from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
+from audit.downloads import send_file
 from audit.events import Actor
 from audit.operations import AuditUnavailable
-from audit.streaming import stream
 from retention import certificate as documents
 from retention import queries
 from retention.models import Certificate
@@ -71,7 +71,7 @@ def certificate_file(request: SignedInRequest, certificate_id: UUID) -> HttpResp
         )
     except AuditUnavailable as error:
         return _unavailable(request, error)
-    return stream(
+    return send_file(
         request,
         documents.file(found, queries.lines_of(found)),
         content_type="application/json",

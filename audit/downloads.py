@@ -9,7 +9,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
 
-def stream(
+def send_file(
     request: HttpRequest, pieces: Iterator[bytes], *, content_type: str, file_name: str
 ) -> StreamingHttpResponse:
     """Send a file to be saved under that name, each piece when it is asked for."""
