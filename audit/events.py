@@ -69,6 +69,9 @@ class EventType(StrEnum):
     PURGE_RUN_STARTED = "purge_run.started"
     PURGE_RUN_FINISHED = "purge_run.finished"
     PURGE_RUN_BRAKED = "purge_run.braked"
+    CERTIFICATE_ISSUED = "certificate.issued"
+    CERTIFICATE_DOWNLOADED = "certificate.downloaded"
+    CERTIFICATE_DELETED = "certificate.deleted"
     STORE_RECONCILED = "store.reconciled"
     INCIDENT_RAISED = "incident.raised"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-from django.core.handlers.asgi import ASGIRequest
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_GET, require_POST
 
 from audit import clock, proofs, queries
 from audit.bundles.copies import Format
+from audit.downloads import send_file
 from audit.events import EventType, Target, log_name
 from audit.forms import ExportForm
 from audit.operations import AuditUnavailable, accountable, append
@@ -39,13 +37,12 @@ def export_log(request: HttpRequest) -> HttpResponseBase:
         )
     except (AuditUnavailable, NotSealed) as error:
         return unavailable(request, error)
-    # Under ASGI Django would gather a plain iterator whole before it sends anything.
-    streamed = _in_thread(pieces) if isinstance(request, ASGIRequest) else pieces
-    answer = StreamingHttpResponse(streamed, content_type="application/zip")
-    answer.headers["Content-Disposition"] = (
-        f'attachment; filename="audit-{log_name(log)}-{now:%Y%m%dT%H%M%SZ}.zip"'
+    return send_file(
+        request,
+        pieces,
+        content_type="application/zip",
+        file_name=f"audit-{log_name(log)}-{now:%Y%m%dT%H%M%SZ}.zip",
     )
-    return answer
 
 
 @require_GET
@@ -102,11 +99,3 @@ def _log_proof(request: HttpRequest, log: UUID | None, form: str) -> None:
         target=Target("log", log_name(log)),
         facts={"format": form, "filters": []},
     )
-
-
-async def _in_thread(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    def following() -> bytes | None:
-        return next(pieces, None)
-
-    while (piece := await sync_to_async(following)()) is not None:
-        yield piece

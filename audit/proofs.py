@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import cast
 from uuid import UUID
 
@@ -23,6 +25,23 @@ class NotSealed(Exception):
 
 class UnknownHead(LookupError):
     """The log never had a signed head of that size."""
+
+
+@dataclass(frozen=True, slots=True)
+class SealedEvent:
+    """An event's body, and its place in the tree of its log."""
+
+    leaf_index: int
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Witness:
+    """What proves an event, and others beside it, by one signed head: see `audit.verify.reckon`."""
+
+    event: SealedEvent
+    checkpoint: str
+    remainder: list[str]
 
 
 def prove(*, event_id: UUID, log: str | None = None) -> str:
@@ -58,6 +77,47 @@ def prove_row(event: Event, *, head: Checkpoint | None = None) -> str:
         path=trees.tree(log=event.log, size=newest.size).inclusion_proof(leaf.leaf_index),
         note=trees.cosigned_note(newest),
         extra=event.body.encode(),
+    )
+
+
+def sealed_events(
+    *, log: str, event_type: EventType, conversations: Collection[UUID]
+) -> dict[UUID, SealedEvent]:
+    """Find the sealed events of one type about conversations, by conversation: the newest."""
+    rows = Event.objects.filter(
+        log=log, about_conversation=True, event_type=event_type, conversation__in=conversations
+    )
+    found = list(rows.order_by("id").values_list("id", "conversation", "body"))
+    leaves = Leaf.objects.filter(event__in=[row for row, _, _ in found])
+    places = dict(leaves.values_list("event", "leaf_index"))
+    return {
+        conversation: SealedEvent(places[row], body)
+        for row, conversation, body in found
+        if row in places and conversation is not None
+    }
+
+
+def witness(*, log: str, event_type: EventType, target: UUID, beside: Sequence[int]) -> Witness:
+    """
+    Prove the event of that type about the target, and all the leaves that lie `beside` it.
+
+    `beside` are places in the log, in order. The head is the first that has the event: asked
+    again, the answer is the same.
+
+    Raises UnknownEvent, NotSealed, `audit.trees.TreeIncomplete`.
+    """
+    found = Event.objects.filter(log=log, event_type=event_type, target=str(target)).first()
+    if found is None:
+        raise UnknownEvent("The log has no such event.")
+    leaf = trees.leaf_of(event=found.id)
+    heads = Checkpoint.objects.filter(log=log, size__gt=leaf.leaf_index if leaf else 0)
+    head = heads.order_by("size").first()
+    if leaf is None or head is None:
+        raise NotSealed("The event waits to be sealed. Try again in a moment.")
+    shown = sorted({*beside, leaf.leaf_index})
+    rest = trees.tree(log=log, size=head.size).remainder((at, at + 1) for at in shown)
+    return Witness(
+        SealedEvent(leaf.leaf_index, found.body), head.note, [encoded(step) for step in rest]
     )
 
 

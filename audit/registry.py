@@ -251,6 +251,16 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.CERTIFICATE_ISSUED: _rule(
+        _("A certificate of destruction was issued"), "run version conversations digest"
+    ),
+    T.CERTIFICATE_DOWNLOADED: _rule(
+        _("A certificate of destruction was given out"), "run version format digest"
+    ),
+    T.CERTIFICATE_DELETED: _rule(
+        _("A certificate of destruction and its residual records were deleted"),
+        "run version conversations digest",
+    ),
     T.STORE_RECONCILED: _rule(
         _("Database and store were compared"),
         "objects versions faults conversations scanned bytes action changed",

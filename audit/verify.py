@@ -2,6 +2,7 @@
 
     python verify.py BUNDLE [BUNDLE ...] --key public-keys.txt [--anchors FOLDER] [--witness KEY]
     python verify.py event.tlog-proof --key public-keys.txt [--witness KEY]
+    python verify.py certificate.json --key public-keys.txt
 
 This file needs Python 3.9 or newer and the package `cryptography`, and nothing else. A bundle is
 an export as a folder or as a .zip; of several the next must continue the one before. Exit code 0:
@@ -861,6 +862,224 @@ def _json(text: str, name: str) -> dict[str, Any]:
     return found
 
 
+# --- Certificates of destruction -----------------------------------------------------------------
+
+CERTIFICATE_ISSUED, CONVERSATION_DESTROYED = "certificate.issued", "conversation.destroyed"
+CERTIFICATE_VERSION = 1
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_CODE = re.compile(r"[A-Za-z0-9_.:+/-]{1,200}")
+_TEXT = re.compile(r"[\x21-\x7e]{1,1000}")
+_STANDARD = re.compile(r"NIST SP 800-88r2")
+_NOTE = re.compile(r"[^\x00-\x09\x0b-\x1f]*")
+_BODY = {
+    "act": {"ref": _CODE, "t": _CODE},
+    "ctl": _ID,
+    "id": _ID,
+    "obj": {"ref": _ID, "t": _CODE},
+    "op": _CODE,
+    "out": _CODE,
+    "ts": _TIME,
+    "v": int,
+}
+_LINE = {
+    "concluded_at": _TIME,
+    "confirmed_at": _TIME,
+    "conversation": _ID,
+    "deleted_at": _TIME,
+    "destroy_after": _TIME,
+    "event": {**_BODY, "x": {"methods": [_CODE], "run": _ID}},
+    "hold_check": {"at": _TIME, "holds": int, "requests": int},
+    "key_destroyed_at": _TIME,
+    "leaf_index": int,
+    "ledger": _CODE,
+    "objects": [{"key": _CODE, "sha256": (_SHA256, None), "version": _TEXT}],
+    "rules": [_ID],
+    "sha256": _SHA256,
+    "withdrawn_at": _TIME,
+}
+# The closed list of fields: what else a certificate said, nobody would have agreed to.
+_CERTIFICATE = {
+    "certificate": {
+        "controller": _ID,
+        "counts": {"brought_back": int, "destroyed": int, "object_versions": int, "remaining": int},
+        "id": _ID,
+        "issued_at": _TIME,
+        "lines": [_LINE],
+        "methods": {"content_key": _CODE, "derived_rows": _CODE, "object_versions": _CODE},
+        "number": int,
+        "rules": [
+            {
+                "approved_by": [_ID],
+                "in_force_from": _TIME,
+                "legal_basis": _CODE,
+                "number": int,
+                "rule": _ID,
+                "version": _ID,
+            }
+        ],
+        "run": {"actor": _CODE, "finished_at": _TIME, "id": _ID, "started_at": _TIME},
+        "standard": _STANDARD,
+        "v": int,
+    },
+    "seal": {
+        "checkpoint": _NOTE,
+        "event": {
+            **_BODY,
+            "x": {"conversations": int, "digest": _SHA256, "run": _ID, "version": int},
+        },
+        "leaf_index": int,
+        "remainder": [_TEXT],
+    },
+}
+
+
+class Certificate(NamedTuple):
+    """A certificate that was found intact."""
+
+    head: Checkpoint
+    said: dict[str, Any]
+    anchors: int
+
+
+def check_certificate(data: bytes, keys: Sequence[str], anchors: Sequence[str] = ()) -> Certificate:
+    """
+    Check a certificate: its fields, its digest in the log, and that each line's event is there.
+
+    `anchors` are notes from the anchor. Raises Tampered, Incomplete.
+    """
+    try:
+        whole = _json(data.decode(), "The certificate")
+        is_canonical = _canonical(whole) + b"\n" == data
+    except (UnicodeError, RecursionError):
+        raise Tampered("The certificate is not text that can be read.") from None
+    said = whole.get("certificate")
+    if isinstance(said, dict) and said.get("v") != CERTIFICATE_VERSION:
+        raise Incomplete(f"The certificate is of another version: {said.get('v')!r}.")
+    faults = _line_faults(said)
+    if wrong := _misfit(whole, _CERTIFICATE, ""):
+        faults.append(f"{wrong}: it is not what a certificate has there.")
+    elif not is_canonical:
+        faults.append("The certificate is not written in its one canonical form.")
+    if faults:
+        raise Tampered("\n".join(faults))
+    return _check_certificate(whole["certificate"], whole["seal"], keys, anchors)
+
+
+def _check_certificate(
+    said: dict[str, Any], seal: dict[str, Any], keys: Sequence[str], anchors: Sequence[str]
+) -> Certificate:
+    head = open_note(seal["checkpoint"], keys)
+    heads = _heads(anchors, keys, head)
+    lines, event = said["lines"], seal["event"]
+    places = [line["leaf_index"] for line in lines] + [seal["leaf_index"]]
+    if places != sorted(set(places)):
+        raise Tampered("The places of the events in the log are not in order.")
+    bodies = [line["event"] for line in lines] + [event]
+    leaves = (leaf_hash(_canonical(body)) for body in bodies)
+    remainder = [decode(step) for step in seal["remainder"]]
+    if any(len(step) != HASH_BYTES for step in remainder):
+        raise Tampered("The seal holds something that is no hash.")
+    if reckon(head.size, [(at, at + 1) for at in places], leaves, remainder, heads) != head.root:
+        raise Tampered("The events are not those of the log whose head was signed.")
+    if (event["op"], event["out"], event["obj"]) != (
+        CERTIFICATE_ISSUED,
+        "allow",
+        {"ref": said["id"], "t": "certificate"},
+    ):
+        raise Tampered("The seal is not of this certificate.")
+    if event["x"]["digest"] != hashlib.sha256(_canonical(said)).hexdigest():
+        raise Tampered("The certificate is not the one whose digest the log has sealed.")
+    counted = {
+        "conversations": said["counts"]["destroyed"],
+        "digest": event["x"]["digest"],
+        "run": said["run"]["id"],
+        "version": said["number"],
+    }
+    if (event["x"], event["ctl"], event["ts"]) != (
+        counted,
+        said["controller"],
+        said["issued_at"],
+    ):
+        raise Tampered("The log says something else of this certificate than it says itself.")
+    objects = sum(len(line["objects"]) for line in lines)
+    counts = said["counts"]
+    if (counts["destroyed"], counts["object_versions"]) != (len(lines), objects):
+        raise Tampered("The counts are not those of the lines.")
+    if len({line["conversation"] for line in lines}) != len(lines):
+        raise Tampered("A conversation stands on two lines.")
+    return Certificate(head, said, len(heads))
+
+
+def _line_faults(said: Any) -> list[str]:
+    """Name the lines that are wrong by themselves; nothing needs to be as it should be."""
+    lines = said.get("lines") if isinstance(said, dict) else None
+    faults = []
+    for number, line in enumerate(lines if isinstance(lines, list) else [], start=1):
+        if wrong := _line_fault(said, line):
+            name = line.get("conversation") if isinstance(line, dict) else None
+            faults.append(f"Line {number} (conversation {name}): {wrong}")
+            if len(faults) == MOST_FAULTS:
+                break
+    return faults
+
+
+def _line_fault(said: dict[str, Any], line: Any) -> str | None:
+    if misfit := _misfit(line, _LINE, ""):
+        return f"{misfit} is not what a line has there."
+    rest = {name: value for name, value in line.items() if name != "sha256"}
+    if hashlib.sha256(_canonical(rest)).hexdigest() != line["sha256"]:
+        return "it is not the line that was certified."
+    event, run = line["event"], said.get("run")
+    happened = (event["op"], event["out"], event["obj"], event["ctl"], event["ts"])
+    if happened != (
+        CONVERSATION_DESTROYED,
+        "allow",
+        {"ref": line["conversation"], "t": "conversation"},
+        said.get("controller"),
+        line["concluded_at"],
+    ):
+        return "the event is not that of its destruction."
+    if not isinstance(run, dict) or event["x"]["run"] != run.get("id"):
+        return "it was destroyed by another run."
+    check = line["hold_check"]
+    if check != {"at": line["key_destroyed_at"], "holds": 0, "requests": 0}:
+        return "a hold or a request barred it when its key was destroyed."
+    steps = ["destroy_after", "withdrawn_at", "key_destroyed_at", "deleted_at", "confirmed_at"]
+    times = [line[step] for step in (*steps, "concluded_at")]
+    if times != sorted(times):
+        return "its steps are not in order."
+    return None
+
+
+def _misfit(value: Any, shape: Any, where: str) -> str | None:
+    """Say where a value is not of a shape; None if it is, with nothing more and nothing less."""
+    here = where or "the certificate"
+    if isinstance(shape, dict):
+        if not isinstance(value, dict) or value.keys() != shape.keys():
+            return here
+        found = (_misfit(value[name], shape[name], f"{where}.{name}".strip(".")) for name in shape)
+        return next((one for one in found if one), None)
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return here
+        found = (_misfit(one, shape[0], f"{where}[{at}]") for at, one in enumerate(value))
+        return next((one for one in found if one), None)
+    if isinstance(shape, tuple):
+        return None if any(not _misfit(value, one, where) for one in shape) else here
+    if shape is int:
+        return None if type(value) is int and 0 <= value <= LARGEST_SIZE else here
+    if shape is None:
+        return None if value is None else here
+    return None if isinstance(value, str) and shape.fullmatch(value) else here
+
+
+def _canonical(value: Any) -> bytes:
+    """Write a value as canonical JSON (the subset of RFC 8785 that the log uses)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
 # --- The command ---------------------------------------------------------------------------------
 
 
@@ -887,13 +1106,16 @@ def read_anchors(folder: Path) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="verify.py",
-        description="Check bundles of the audit log, or the proof of one event, offline.",
+        description="Check bundles of the audit log, proofs of events, and certificates, offline.",
         epilog="Example: python verify.py 2026-10.zip 2026-11.zip --key public-keys.txt\n\n"
         "Exit code 0: intact, 1: tampered, 2: incomplete, 3: wrong use.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "path", nargs="+", type=Path, help="a bundle (folder or .zip), or a .tlog-proof file"
+        "path",
+        nargs="+",
+        type=Path,
+        help="a bundle (folder or .zip), a .tlog-proof file, or a certificate (.json)",
     )
     parser.add_argument(
         "--key",
@@ -932,6 +1154,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in options.path:
             if path.is_dir() or zipfile.is_zipfile(path) or path.suffix == ".zip":
                 bundles.append(_say_bundle(path, keys, anchors, options.jobs, witnesses))
+            elif path.suffix == ".json":
+                _say_certificate(path, keys, anchors)
             else:
                 _say_proof(path, keys, witnesses)
         for note in check_chain(bundles):
@@ -961,6 +1185,18 @@ def _say_proof(path: Path, keys: Sequence[str], witnesses: Sequence[str]) -> Non
     for line in witnessed:
         print(f"  {line}")
     print(proof.extra.decode(errors="replace"))
+
+
+def _say_certificate(path: Path, keys: Sequence[str], anchors: Sequence[str]) -> None:
+    found = check_certificate(path.read_bytes(), keys, anchors)
+    said, counts = found.said, found.said["counts"]
+    print(f"INTACT: certificate {said['id']}, number {said['number']} of run {said['run']['id']}")
+    print(f"  {counts['destroyed']} conversations destroyed, each event in {found.head.origin}")
+    print(
+        f"  {counts['object_versions']} object versions deleted, {counts['brought_back']} "
+        f"conversations brought back by a hold, {counts['remaining']} remained"
+    )
+    print(f"  anchored heads compared: {found.anchors}")
 
 
 def _say_bundle(

@@ -57,7 +57,8 @@ def _declare(ends: str, **fields_by_category: str) -> Declaration:
 _STAYS = "holds no personal data"
 _NOT_YET = "nothing ends it yet"
 _STAFF_ROW = "with the person's row; erasing staff is not built yet"
-_RESIDUAL = "stays as residual record after destruction; nothing ends that yet"
+_CERTIFIED = "deleted when the term of the certificate is past: `CERTIFICATE_KEPT_YEARS`"
+_RESIDUAL = f"stays as residual record after destruction; {_CERTIFIED}"
 _CONTENT = "deleted when the conversation is destroyed"
 _EVIDENCE = f"stays as evidence; {_NOT_YET}"
 
@@ -225,7 +226,7 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAFF_ROW, none="id matter named_at", staff_reference="user"
     ),
     "retention.Hold": _declare(
-        _EVIDENCE,
+        f"stays as evidence; {_CERTIFIED}",
         none="id matter placed_at lifted_at",
         contact="conversation",
         staff_reference="placed_by lifted_by",
@@ -235,12 +236,17 @@ PERSONAL_DATA: dict[str, Declaration] = {
         none="id state actor started_at heartbeat_at finished_at due_count held_count "
         "request_count observed_count",
     ),
+    "retention.Certificate": _declare(
+        _CERTIFIED,
+        none="id run controller number issued_at keep_until line_count digest seal sealed_at",
+        staff_reference="fields",
+    ),
     "retention.Destruction": _declare(
-        f"the certificate's line; {_EVIDENCE}",
+        f"the certificate's line; {_CERTIFIED}",
         none="id run controller rule_versions objects_destroyed method withdrawn_at "
         "key_destroyed_at ledger_key deleted_at confirmed_at concluded_at recalled_at lease_token "
-        "leased_until attempts next_try_at problem needs_person_at",
-        contact="conversation kind ended_at destroy_after",
+        "leased_until attempts next_try_at problem needs_person_at certificate leaf_index",
+        contact="conversation kind ended_at destroy_after line",
     ),
     "account.EmailAddress": _declare(
         _STAFF_ROW, none="id verified primary", staff_reference="user", staff="email"

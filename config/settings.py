@@ -157,7 +157,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "work"
-CELERY_TASK_ROUTES = {"retention.tasks.purge": {"queue": "purge"}}
+CELERY_TASK_ROUTES = {
+    "retention.tasks.purge": {"queue": "purge"},
+    "retention.tasks.delete_past_certificates": {"queue": "purge"},
+}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
@@ -177,7 +180,7 @@ PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
-CERTIFICATE_KEPT_YEARS = 10
+CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
@@ -213,6 +216,15 @@ CELERY_BEAT_SCHEDULE = {
         "task": "retention.tasks.recompute_uses",
         "schedule": 60,
         "options": {"expires": 60},
+    },
+    "certificates": {
+        "task": "retention.tasks.issue_certificates",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "past-certificates": {
+        "task": "retention.tasks.delete_past_certificates",
+        "schedule": 86_400,
     },
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
     "audit-verify": {"task": "audit.tasks.verify_logs", "schedule": 86_400},

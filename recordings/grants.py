@@ -35,14 +35,14 @@ _CAPTURE = [
 _PURGE = [
     (
         "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
-        "external_id, tags, language, message_count)",
+        "external_id, tags, language, message_count, linked_to_id), DELETE",
         "TABLE recordings_conversation",
     ),
     ("UPDATE (sealed_name), DELETE", "TABLE recordings_dialog"),
     ("UPDATE (sealed_details), DELETE", "TABLE recordings_party"),
     ("DELETE", "TABLE recordings_permitteduse"),
     ("DELETE", "TABLE recordings_rendition"),
-    ("UPDATE (agent_id)", "TABLE recordings_segment"),
+    ("UPDATE (agent_id), DELETE", "TABLE recordings_segment"),
     ("UPDATE (legal_hold), DELETE", "TABLE recordings_storedobject"),
 ]
 

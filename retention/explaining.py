@@ -275,7 +275,8 @@ def _heard(conversation: Conversation) -> tuple[Heard, ...]:
 
 
 def _certificate_line(conversation: Conversation) -> CertificateLine | None:
-    line = Destruction.objects.filter(Q(conversation=conversation), recalled_at=None).first()
+    lines = Destruction.objects.select_related("certificate")
+    line = lines.filter(Q(conversation=conversation), recalled_at=None).first()
     if line is None:
         return None
     return CertificateLine(
@@ -290,4 +291,5 @@ def _certificate_line(conversation: Conversation) -> CertificateLine | None:
         rule_versions=tuple(line.rule_versions),
         needs_person=line.needs_person_at is not None,
         problem=line.problem,
+        certificate=line.certificate.pk if line.certificate and line.certificate.seal else None,
     )

@@ -123,6 +123,7 @@ class CertificateLine:
     rule_versions: tuple[UUID, ...]
     needs_person: bool
     problem: str
+    certificate: UUID | None  # None: it awaits its seal
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What each database role may do with rules, matters, holds, purge runs and their proof."""
 
 _READ = [
+    ("SELECT", "TABLE retention_certificate"),
     ("SELECT", "TABLE retention_destruction"),
     ("SELECT", "TABLE retention_hold"),
     ("SELECT", "TABLE retention_matter"),
@@ -25,8 +26,21 @@ _RULE = [
     ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
+_CERTIFY = [
+    # What is certified comes onto one certificate, and this is sealed once; nothing else changes.
+    ("INSERT, UPDATE (seal, sealed_at)", "TABLE retention_certificate"),
+    ("UPDATE (certificate_id, leaf_index, line)", "TABLE retention_destruction"),
+]
 _PURGE = [
-    ("INSERT, UPDATE", "TABLE retention_destruction"),
+    # By column: who destroys does not certify it.
+    (
+        "INSERT, UPDATE (objects_destroyed, key_destroyed_at, ledger_key, deleted_at, "
+        "confirmed_at, concluded_at, recalled_at, lease_token, leased_until, attempts, "
+        "next_try_at, problem, needs_person_at)",
+        "TABLE retention_destruction",
+    ),
+    # Past their term, which the database checks.
+    *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     # For `reconcile`: events that no partition was made for.
@@ -37,6 +51,6 @@ _PURGE = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_work": _READ + _HOLD + _CERTIFY + [("UPDATE", "TABLE retention_recomputation")],
     "tallenne_purge": _READ + _PURGE,
 }

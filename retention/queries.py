@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -16,6 +16,7 @@ from accounts.roles import Role
 from recordings.models import Conversation, Segment
 from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
 from retention.models import (
+    Certificate,
     Destruction,
     Matter,
     PurgeRun,
@@ -24,6 +25,9 @@ from retention.models import (
     RetentionRule,
     RuleVersion,
 )
+
+# How many lines of a certificate are read together.
+LINES_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +257,27 @@ def run_counts(
 def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
     """What the run did to conversations of these controllers, in the order it began."""
     return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
+
+
+def certificates_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Certificate]:
+    """The run's certificates for these controllers, sealed or awaiting their seal."""
+    return (
+        run.certificates.filter(controller__in=controllers)
+        .select_related("controller")
+        .order_by("controller__name", "number")
+    )
+
+
+def lines_of(certificate: Certificate, *, after: int = -1) -> Iterator[str]:
+    """The lines of a certificate in the order of the log, read a few at a time."""
+    reached: int | None = after
+    while True:
+        rows = certificate.lines.filter(leaf_index__gt=reached).order_by("leaf_index")
+        page = list(rows.values_list("leaf_index", "line")[:LINES_TOGETHER])
+        if not page:
+            return
+        yield from (line for _, line in page)
+        reached = page[-1][0]
 
 
 def case_handlers(controller: Controller, *, at: datetime) -> QuerySet[User]:

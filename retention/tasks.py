@@ -10,7 +10,7 @@ from celery import shared_task
 from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreUnavailable
-from retention.operations import mirror
+from retention.operations import certificates, mirror
 from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
@@ -50,3 +50,15 @@ def recompute_uses() -> None:
     keyring = FileKeyring.from_settings()
     while recompute_next(now=clock.now(), keyring=keyring):
         pass
+
+
+@shared_task(acks_late=True)
+def issue_certificates() -> None:
+    """Issue and seal the certificates that can be; the next minute finds the rest."""
+    certificates.issue_due(now=clock.now())
+
+
+@shared_task(acks_late=True)
+def delete_past_certificates() -> None:
+    """Delete certificates past their term, with the residual records they are about."""
+    certificates.delete_past(now=clock.now())

@@ -21,6 +21,10 @@ urlpatterns = [
     path("purge-runs/", views.purge_runs, name="purge_runs"),
     path("purge-runs/<uuid:run_id>/", views.purge_run, name="purge_run"),
     path("purge-runs/<uuid:run_id>/progress/", views.purge_run_progress, name="purge_run_progress"),
+    path("certificates/<uuid:certificate_id>/", views.certificate, name="certificate"),
+    path(
+        "certificates/<uuid:certificate_id>/file/", views.certificate_file, name="certificate_file"
+    ),
     path("uncovered/", views.uncovered, name="uncovered"),
     path("conversations/<uuid:conversation_id>/", views.explain, name="explain"),
     path("conversations/<uuid:conversation_id>/hold/", views.hold_place_on, name="hold_place_on"),

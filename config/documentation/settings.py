@@ -48,6 +48,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "CERTIFICATE_KEPT_YEARS": (
+        "work",
+        "years after its issue when a certificate and its residual records are deleted",
+    ),
     "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
     "AUDIT_ORIGIN": ("all", "the name all heads of the audit log begin with; never changed"),
     "AUDIT_SEAL_KEYS_DIR": ("seal", "folder of the keys that sign the audit log, mode 0700"),
@@ -85,9 +89,6 @@ FIXED: dict[str, str] = {
     "PURGE_ATTEMPTS": "tries at one destruction before it needs a person",
     "PURGE_BRAKE_FACTOR": "the brake stops a run this many times the largest of the last 30 days",
     "PURGE_BRAKE_MINIMUM": "conversations up to which no run is braked",
-    "CERTIFICATE_KEPT_YEARS": (
-        "years that residual record and certificate are to be kept; nothing ends them yet"
-    ),
     "UNCOVERED_DECIDE_DAYS": "days to decide about what no rule covers, and about quarantine",
     "AUDIT_SEAL_BATCH_SIZE": "events that one checkpoint adds at most",
     "STREAM_RANGE_BYTES": "most sound that leaves on one check of the right",

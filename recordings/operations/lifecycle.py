@@ -217,6 +217,22 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
     return ids
 
 
+def delete_residual(*, conversation_ids: Sequence[UUID]) -> int:
+    """
+    Delete what is left of destroyed conversations. Returns how many there were.
+
+    The caller has made sure that their term is past and deleted their proof; the database refuses
+    it otherwise. From then on their source could deliver them anew.
+
+    Source: design, law 5.
+    """
+    for model in (Segment, PermittedUse):
+        model.objects.filter(conversation__in=conversation_ids).delete()
+    Conversation.objects.filter(linked_to__in=conversation_ids).update(linked_to=None)
+    rows = Conversation.objects.filter(pk__in=conversation_ids, state=Conversation.State.DESTROYED)
+    return rows.delete()[0]
+
+
 @transaction.atomic
 def count_holds(
     *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring

@@ -44,8 +44,61 @@ class PurgeRun(models.Model):
         return f"{self.started_at:%Y-%m-%d %H:%M}"
 
 
+class Certificate(models.Model):
+    """
+    The signed statement of what one run destroyed of one company: what `number` says of it.
+
+    What a run finishes after its certificate was issued goes onto its next one. `fields` is the
+    canonical JSON of the document without its lines, which lie with the destructions; `digest` is
+    that of the whole, and an event in the company's log has it. It awaits the `seal` until that
+    event is under a signed checkpoint.
+
+    Source: design, law 5; docs/decisions/0009-certificates.md.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    run = models.ForeignKey(PurgeRun, on_delete=models.PROTECT, related_name="certificates")
+    controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveSmallIntegerField()
+    issued_at = models.DateTimeField()
+    keep_until = models.DateTimeField()
+    line_count = models.PositiveIntegerField()
+    fields = models.TextField()
+    digest = models.CharField(max_length=64)
+    seal = models.TextField(null=True)
+    sealed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["issued_at", "number"]
+        indexes = [
+            # operations.certificates.seal_waiting
+            models.Index(
+                fields=["issued_at"], name="certificate_awaiting_seal", condition=Q(seal=None)
+            ),
+            # operations.certificates.delete_past
+            models.Index(fields=["keep_until"], name="certificate_by_end"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                name="certificate_once", fields=["run", "controller", "number"]
+            ),
+            models.CheckConstraint(
+                name="certificate_sealed_at_iff_sealed",
+                condition=Q(seal=None, sealed_at=None)
+                | Q(seal__isnull=False, sealed_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class DestructionQuerySet(models.QuerySet["Destruction"]):
     """Names for where a destruction stands."""
+
+    def uncertified(self) -> Self:
+        """Those concluded that are on no certificate yet."""
+        return self.filter(concluded_at__isnull=False, certificate=None)
 
     def open(self) -> Self:
         """Those begun and neither concluded nor recalled by a hold."""
@@ -66,8 +119,9 @@ class Destruction(models.Model):
     The proof for one conversation; with its run's others it becomes the certificate.
 
     A closed list of fields: staff only as references, digests of ciphertext only. `objects` holds
-    [key, version id, SHA-256 of the ciphertext in hex] of each stored version. `lease_token`
-    fences: who holds an older one can no longer write.
+    [key, version id, SHA-256 of the ciphertext in hex] of each stored version. `line` is what the
+    certificate says of it, `leaf_index` the place of its event in the log. `lease_token` fences:
+    who holds an older one can no longer write.
 
     Source: design, law 5; NIST SP 800-88r2 (cryptographic erase, then delete).
     """
@@ -84,6 +138,16 @@ class Destruction(models.Model):
     rule_versions = ArrayField(models.UUIDField(), default=list)
     objects_destroyed = models.JSONField(default=list)
     method = models.CharField(max_length=40, default="cryptographic_erase+delete")
+    certificate = models.ForeignKey(
+        Certificate,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="lines",
+        db_index=False,  # the constraint of its places is one
+    )
+    leaf_index = models.BigIntegerField(null=True, blank=True)
+    line = models.TextField(blank=True)
 
     withdrawn_at = models.DateTimeField()
     key_destroyed_at = models.DateTimeField(null=True, blank=True)
@@ -110,7 +174,13 @@ class Destruction(models.Model):
                 fields=["withdrawn_at"],
                 name="destruction_open",
                 condition=Q(concluded_at=None, recalled_at=None),
-            )
+            ),
+            # uncertified()
+            models.Index(
+                fields=["run", "controller"],
+                name="destruction_uncertified",
+                condition=Q(concluded_at__isnull=False, certificate=None),
+            ),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -126,6 +196,21 @@ class Destruction(models.Model):
                         confirmed_at__isnull=False,
                     )
                     & ~Q(ledger_key="")
+                ),
+            ),
+            models.UniqueConstraint(
+                name="destruction_place_once", fields=["certificate", "leaf_index"]
+            ),
+            models.CheckConstraint(
+                name="destruction_certified_with_its_line",
+                condition=Q(certificate=None, leaf_index=None, line="")
+                | (
+                    Q(
+                        certificate__isnull=False,
+                        leaf_index__isnull=False,
+                        concluded_at__isnull=False,
+                    )
+                    & ~Q(line="")
                 ),
             ),
         ]

@@ -1,5 +1,6 @@
-"""Ways in by the browser: rules and limits, matters and holds, purge runs, one conversation."""
+"""Ways in by the browser: rules, matters and holds, purge runs, certificates, one conversation."""
 
+from retention.views.certificates import certificate, certificate_file
 from retention.views.conversations import explain, uncovered
 from retention.views.matters import (
     hold_lift,
@@ -15,6 +16,8 @@ from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
 
 __all__ = [
+    "certificate",
+    "certificate_file",
     "explain",
     "hold_lift",
     "hold_place",

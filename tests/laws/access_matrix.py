@@ -28,6 +28,7 @@ from retention.operations.purge.run import purge
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
+from tests.retention.certified import certify
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
 UNKNOWN = UUID(int=0)
@@ -125,6 +126,7 @@ def build(centre: Centre) -> Scene:
             "hold_id": Hold.objects.get(matter=matter).pk,
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
+            "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),
             "reference": centre.alice.reference,

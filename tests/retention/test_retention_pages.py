@@ -69,6 +69,8 @@ class TestWhoMay:
             "purge_runs": [],
             "purge_run": [NOBODY],
             "purge_run_progress": [NOBODY],
+            "certificate": [NOBODY],
+            "certificate_file": [NOBODY],
             "uncovered": [],
             "explain": [NOBODY],
         }

@@ -14,11 +14,12 @@ from audit.events import Actor
 from audit.operations.growth import change_term, place_log_hold
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Hold, Matter, PurgeRun, RetentionRule
+from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
 from retention.operations.purge.run import purge
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
+from tests.retention.certified import certify
 from tests.story.window import Window
 
 pytestmark = pytest.mark.browser
@@ -34,6 +35,7 @@ NO_PAGES = {
     *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
     *("audit/growth/propose/", "audit/growth/agree/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
+    "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
     *("audit/<slug:log>/consistency/", "audit/<slug:log>/events/<uuid:event_id>/proof/"),
 }
@@ -81,6 +83,7 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
+    yield reverse("retention:certificate", args=[Certificate.objects.get().pk])
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
     yield reverse("retention:hold_place_on", args=[Conversation.objects.kept()[0].pk])
@@ -119,6 +122,7 @@ def furnish(centre: Centre) -> None:
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+    certify(centre.stage)
 
 
 READERS = (

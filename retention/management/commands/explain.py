@@ -131,7 +131,8 @@ def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
     line = explanation.certificate_line
     if line is not None:
         yield ""
-        yield f"Certificate line of purge run {line.run} (awaiting seal)"
+        state = f"on certificate {line.certificate}" if line.certificate else "awaiting seal"
+        yield f"Certificate line of purge run {line.run} ({state})"
         yield f"  {line.objects} object versions, method {line.method}"
         yield (
             f"  withdrawn {shown(line.withdrawn_at)}, key destroyed {shown(line.key_destroyed_at)},"
