@@ -18,7 +18,7 @@ NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check lint bench clean lock messages docs browser
+.PHONY: help venv demo run test check lint bench clean lock messages docs browser sftp
 .DELETE_ON_ERROR:
 
 help: ## list what can be made
@@ -46,7 +46,7 @@ demo: $(COMPILED) ## start everything here with the sample contact centre (PORT=
 run: $(COMPILED) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
-test: $(COMPILED) browser ## run all tests on real servers (WORKERS=4, ARGS="-k word")
+test: $(COMPILED) browser sftp ## run all tests on real servers (WORKERS=4, ARGS="-k word")
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint test ## all that CI runs
@@ -86,6 +86,14 @@ browser: ## find Chromium for the browser tests, or install it (Debian, as root)
 			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium; \
 		else \
 			echo "Chromium is missing. On Debian, as root: apt-get install chromium"; exit 1; \
+		fi; }
+
+sftp: ## find OpenSSH's server for the tests of deliveries, or install it (Debian, as root); without it they are skipped
+	@PATH="$$PATH:/usr/sbin" command -v sshd >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends openssh-server; \
+		else \
+			echo "OpenSSH's server is missing: tests of deliveries by SFTP are skipped. On Debian, as root: apt-get install openssh-server"; \
 		fi; }
 
 clean: ## remove the environment, the data of demo and tests, and all caches

@@ -55,6 +55,7 @@ _SEAL = [
     ("SELECT", "TABLE audit_log"),
 ]
 _TEND = [
+    ("SELECT, INSERT, UPDATE", "TABLE audit_delivery"),
     ("DELETE", "TABLE audit_detail"),
     ("SELECT", "TABLE audit_misplaced"),
     ("EXECUTE", "FUNCTION audit_missing_partitions(integer)"),
@@ -64,7 +65,12 @@ _TEND = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role. Opening a log is left to the
 # owner: `audit_open_log` makes tables.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _APPEND + _READ + _PROVE + _GROWTH + _PROPOSE,
+    "tallenne_web": _APPEND
+    + _READ
+    + _PROVE
+    + _GROWTH
+    + _PROPOSE
+    + [("SELECT", "TABLE audit_delivery")],
     "tallenne_work": _APPEND + _READ + _PROVE + _GROWTH + _TEND,
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,

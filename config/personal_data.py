@@ -86,6 +86,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Checkpoint": _declare(_STAYS, none="log size origin root note fingerprint sealed_at"),
     "audit.Anchor": _declare(_STAYS, none="log size key anchored_at"),
     "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
+    "audit.Delivery": _declare(
+        _STAYS,
+        none="log month place manifest_digest delivered_at failed_at failure",
+    ),
     "audit.LogTerm": _declare(
         "stays as evidence of why a log was kept that long",
         none="id log months set_at",

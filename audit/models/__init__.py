@@ -1,5 +1,6 @@
 """The tables of the audit log, by what they hold: events, and what seals them."""
 
+from audit.models.deliveries import Delivery
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
@@ -9,6 +10,7 @@ __all__ = [
     "AuditDetail",
     "Checkpoint",
     "Cut",
+    "Delivery",
     "Event",
     "Leaf",
     "Log",
