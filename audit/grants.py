@@ -70,7 +70,7 @@ GRANTS: dict[str, list[tuple[str, str]]] = {
     + _PROVE
     + _GROWTH
     + _PROPOSE
-    + [("SELECT", "TABLE audit_delivery")],
+    + [("SELECT", "TABLE audit_delivery"), ("SELECT, INSERT, DELETE", "TABLE audit_saved_search")],
     "tallenne_work": _APPEND + _READ + _PROVE + _GROWTH + _TEND,
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,

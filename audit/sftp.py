@@ -45,10 +45,12 @@ class SftpReceiver:
     @classmethod
     def from_settings(cls, *, host: str, port: int, user: str, folder: str) -> Self:
         """Take the key and the host keys from the files the settings name. Raises NotReceived."""
-        files = (settings.AUDIT_EXPORT_KEY_FILE, settings.AUDIT_EXPORT_KNOWN_HOSTS_FILE)
-        if not all(file is not None and file.is_file() for file in files):
+        key_file = settings.AUDIT_EXPORT_KEY_FILE
+        known_hosts_file = settings.AUDIT_EXPORT_KNOWN_HOSTS_FILE
+        if key_file is None or known_hosts_file is None:
             raise NotReceived("misconfigured")
-        key_file, known_hosts_file = files
+        if not (key_file.is_file() and known_hosts_file.is_file()):
+            raise NotReceived("misconfigured")
         return cls(
             host=host,
             port=port,

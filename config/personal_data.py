@@ -90,6 +90,12 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAYS,
         none="log month place manifest_digest delivered_at failed_at failure",
     ),
+    "audit.SavedSearch": _declare(
+        _STAFF_ROW,
+        none="id log created_at",
+        staff_reference="owner query",
+        text="name",
+    ),
     "audit.LogTerm": _declare(
         "stays as evidence of why a log was kept that long",
         none="id log months set_at",

@@ -4,6 +4,7 @@ from audit.models.deliveries import Delivery
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
+from audit.models.searches import SavedSearch
 
 __all__ = [
     "Anchor",
@@ -18,5 +19,6 @@ __all__ = [
     "LogTerm",
     "Node",
     "Origin",
+    "SavedSearch",
     "SealingKey",
 ]
