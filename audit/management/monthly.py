@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
+from django.utils import translation
 
 from audit.events import Actor
 from audit.operations.delivering import Delivered, deliver_months
@@ -55,7 +56,9 @@ def deliver(*, as_json: bool, say: Callable[[str], object]) -> bool:
             line = f"{month}  {outcome.place}"
         else:
             failed.append({"log": outcome.log, "month": month, "reason": outcome.reason})
-            line = f"{month}  NOT DELIVERED, log {outcome.log}: {outcome.sentence}"
+            # In English, as all that commands say.
+            with translation.override(None):
+                line = f"{month}  NOT DELIVERED, log {outcome.log}: {outcome.sentence}"
         if not as_json:
             say(line)
     if as_json:

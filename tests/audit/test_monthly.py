@@ -27,7 +27,8 @@ from audit.operations import append_many
 from audit.operations.delivering import Delivered, NotDelivered, deliver_months
 from audit.receiving import NotReceived, receiver
 from config.servers.identities import EXPORT_BUCKET
-from tests.audit.given import events, new, played, signed_in
+from tests.audit import given
+from tests.audit.given import events, new, played
 from tests.harness.commands import environment, manage
 from tests.harness.session import ROOT
 from tests.harness.sftp import serving
@@ -66,11 +67,11 @@ def delivering(acting_as, tmp_path):
     """Deliver as the worker does, with these settings."""
 
     def deliver(**settings: str) -> list[Delivered | NotDelivered]:
-        given: dict[str, Any] = {
+        named: dict[str, Any] = {
             name: Path(value) if name.endswith("_FILE") else value
             for name, value in settings.items()
         }
-        with override_settings(AUDIT_EXPORT_WORK_DIR=tmp_path / "work", **given):
+        with override_settings(AUDIT_EXPORT_WORK_DIR=tmp_path / "work", **named):
             with acting_as("work"):
                 return list(deliver_months(actor=ACTOR))
 
@@ -166,7 +167,7 @@ class TestDeliverMonths:
         last = ends - timedelta(microseconds=1)
         at_edges = {}
         for at in (begins - timedelta(microseconds=1), begins, begins, last, last, ends, ends):
-            member = signed_in(now=at, actor=Actor.user(uuid4()))
+            member = given.signed_in(now=at, actor=Actor.user(uuid4()))
             at_edges[member["actor"].reference] = at
             append_all(member)
 
@@ -186,14 +187,25 @@ class TestDeliverMonths:
     def test_waits_until_a_month_is_surely_over(self, sealer, acting_as, months):
         from audit.deliveries import due_months
 
-        append_all(signed_in(now=in_middle_of(months[2])))
+        append_all(given.signed_in(now=in_middle_of(months[2])))
         ends = bounds(months[2])[1]
 
         assert due_months(log=LOG, now=ends + LONGEST_TRANSACTION - timedelta(seconds=1)) == []
         assert due_months(log=LOG, now=ends + LONGEST_TRANSACTION) == [months[2]]
 
-    def test_a_log_that_fails_stops_no_other(
-        self, companies, vakka, sealer, delivering, months, servers, stage, bucket, tmp_path
+    def test_a_log_that_fails_stops_no_other_and_its_page_says_so(
+        self,
+        companies,
+        vakka,
+        aune,
+        signed_in,
+        sealer,
+        delivering,
+        months,
+        servers,
+        stage,
+        bucket,
+        tmp_path,
     ):
         happened_in(months[1:])
         happened_in(months[1:], log=vakka.pk)
@@ -212,7 +224,9 @@ class TestDeliverMonths:
             "kind": "audit_month_not_delivered",
             "reason": "occupied",
         }
-        assert standing(log=LOG).failing.month == months[1]
+        page = signed_in(aune).get("/audit/?log=installation", headers={"Accept-Language": "en"})
+        assert f"The export of {months[1]:%m/%Y}, last tried" in page.text
+        assert "Another file lies under the name at the receiver." in page.text
         servers.s3("admin").delete_object(Bucket=EXPORT_BUCKET, Key=key)
         assert [one.month for one in delivering(**bucket)] == months[1:]
         assert standing(log=LOG).failing is None
@@ -237,8 +251,8 @@ class TestKilled:
         self, request, where, sealer, months, servers, stage, tmp_path
     ):
         happened_in(months)
-        given = request.getfixturevalue(where)
-        settings = given if where == "bucket" else given.settings
+        receiving = request.getfixturevalue(where)
+        settings = receiving if where == "bucket" else receiving.settings
         settings = {**settings, "AUDIT_EXPORT_WORK_DIR": str(tmp_path / "work")}
         chance = random.Random(where)
 
@@ -251,7 +265,7 @@ class TestKilled:
                 stderr=subprocess.DEVNULL,
             )
             try:
-                process.wait(timeout=chance.uniform(0.8, 2.0))
+                process.wait(timeout=chance.uniform(0.8, 1.6))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -259,7 +273,7 @@ class TestKilled:
 
         assert (done.code, done.answer["failed"]) == (0, [])
         in_bucket = fetched(servers, stage, tmp_path / "got")
-        found = in_bucket if where == "bucket" else given.files()
+        found = in_bucket if where == "bucket" else receiving.files()
         assert [path.name for path in found] == names(LOG, months)
         assert check(found).count("INTACT") == 4
         assert events(EventType.BUNDLE_DELIVERED).count() == 3
@@ -309,6 +323,11 @@ class TestReceivers:
 
         assert found == [reason for reason, _each in wrong]
         assert server.files() == []
+        other_file = server.folder / names(LOG, months)[2]
+        other_file.write_text("somebody's")
+        assert delivering(**settings)[0].reason == "occupied"
+        assert other_file.read_text() == "somebody's"
+        other_file.unlink()
         assert isinstance(delivering(**settings)[0], Delivered)
         assert check(server.files())
 
@@ -357,7 +376,7 @@ class TestCommand:
         from audit.tasks import deliver_months as task
 
         happened_in(months[2:])
-        given = {name: value for name, value in server.settings.items() if "FILE" not in name}
+        to = {name: value for name, value in server.settings.items() if "FILE" not in name}
         with acting_as("work"):
             task()
             assert server.files() == []
@@ -365,7 +384,7 @@ class TestCommand:
                 AUDIT_EXPORT_WORK_DIR=tmp_path / "work",
                 AUDIT_EXPORT_KEY_FILE=server.key_file,
                 AUDIT_EXPORT_KNOWN_HOSTS_FILE=server.known_hosts_file,
-                **given,
+                **to,
             ):
                 task()
 

@@ -319,6 +319,24 @@ def test_nobody_deletes_a_version_under_legal_hold(
     assert content.get_object(Bucket=CONTENT, Key=key, VersionId=version)["Body"].read()
 
 
+def test_the_exporter_puts_and_lists_and_neither_reads_nor_deletes(
+    servers: Servers, key: str
+) -> None:
+    export, bucket = servers.s3("export"), identities.EXPORT_BUCKET
+
+    export.put_object(Bucket=bucket, Key=key, Body=b"month")
+
+    listed = export.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]
+    assert [each["Key"] for each in listed] == [key]
+    answers = {
+        "get": code_of(lambda: export.get_object(Bucket=bucket, Key=key)),
+        "delete": code_of(lambda: export.delete_object(Bucket=bucket, Key=key)),
+        "content": code_of(lambda: export.put_object(Bucket=CONTENT, Key=key, Body=b"")),
+        "anchor": code_of(lambda: export.list_objects_v2(Bucket=ANCHOR)),
+    }
+    assert {name: code for name, code in answers.items() if code not in REFUSED} == {}
+
+
 class TestAnchorIdentities:
     def test_one_writes_with_retention_and_the_other_reads(
         self, servers: Servers, key: str

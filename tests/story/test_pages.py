@@ -117,7 +117,7 @@ def furnish(centre: Centre) -> None:
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     owner = centre.person("olga").reference
-    save_search(owner=owner, log=log, name="Refused", query="outcome=deny", now=now)
+    save_search(owner=owner, log=log, name="Refused " + "x" * 52, query="outcome=deny", now=now)
     Delivery.objects.create(log=log, month=now.date(), failed_at=now, failure="unknown_host")
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
