@@ -118,7 +118,7 @@ def furnish(centre: Centre) -> None:
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     owner = centre.person("olga").reference
     save_search(owner=owner, log=log, name="Refused " + "x" * 52, query="outcome=deny", now=now)
-    Delivery.objects.create(log=log, month=now.date(), failed_at=now, failure="unknown_host")
+    Delivery.objects.create(log=str(log), month=now.date(), failed_at=now, failure="unknown_host")
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
 
