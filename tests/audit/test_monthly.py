@@ -294,6 +294,10 @@ class TestKilled:
         assert isinstance(outcome, Delivered)
         (after,) = server.files()
         assert (after.stat().st_ino, after.read_bytes()) == arrived
+        # Killed a moment later, it leaves what is not needed any more.
+        (work / before.stem).mkdir()
+        assert delivering(**server.settings) == []
+        assert list(work.iterdir()) == []
 
 
 class TestReceivers:
