@@ -17,7 +17,7 @@ RUN /venv/bin/python manage.py compilemessages --ignore=.venv \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/tallenne --create-home tallenne \
-    && install -d -o tallenne -g tallenne -m 0700 /var/lib/tallenne/keys
+    && install -d -o tallenne -g tallenne -m 0700 /var/lib/tallenne/keys /var/lib/tallenne/exports
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

@@ -92,6 +92,7 @@ class EventType(StrEnum):
     AUDIT_VERIFIED = "audit.verified"
     AUDIT_EXPORTED = "audit.exported"
     BUNDLE_COMPLETED = "bundle.completed"
+    BUNDLE_DELIVERED = "bundle.delivered"
     DETAIL_ERASED = "detail.erased"
     SUBJECT_REPORTED = "subject.reported"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
@@ -71,6 +72,11 @@ class FilterForm(forms.Form):
             self.add_error("until_date", _("The last day lies before the first."))
         return cleaned
 
+    def as_query(self) -> str:
+        """The filter as the page's address has it, without the log; empty if nothing is asked."""
+        given = [(name, self.cleaned_data[name]) for name in FilterForm.base_fields]
+        return urlencode([(name, str(value)) for name, value in given if value])
+
     def wanted(self, log: UUID | None) -> Filter:
         """The filter for this log; days are those of the current time zone, the last one whole."""
         given = self.cleaned_data
@@ -83,6 +89,12 @@ class FilterForm(forms.Form):
             from_at=_start_of(given["from_date"]),
             until_at=_start_of(given["until_date"], days_later=1),
         )
+
+
+class SearchNameForm(forms.Form):
+    """What a saved search is called."""
+
+    name = forms.CharField(label=_("Name of the search"), max_length=60)
 
 
 class ExportForm(FilterForm):

@@ -66,6 +66,7 @@ _STREAM = [
     ("SELECT, INSERT, UPDATE", "TABLE audit_stream_cursor"),
 ]
 _TEND = [
+    ("SELECT, INSERT, UPDATE", "TABLE audit_delivery"),
     ("DELETE", "TABLE audit_detail"),
     ("SELECT", "TABLE audit_misplaced"),
     ("EXECUTE", "FUNCTION audit_missing_partitions(integer)"),
@@ -75,7 +76,12 @@ _TEND = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role. Opening a log is left to the
 # owner: `audit_open_log` makes tables.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _APPEND + _READ + _PROVE + _GROWTH + _PROPOSE,
+    "tallenne_web": _APPEND
+    + _READ
+    + _PROVE
+    + _GROWTH
+    + _PROPOSE
+    + [("SELECT", "TABLE audit_delivery"), ("SELECT, INSERT, DELETE", "TABLE audit_saved_search")],
     "tallenne_work": _APPEND + _READ + _PROVE + _GROWTH + _TEND,
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,

@@ -294,6 +294,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     ),
     T.AUDIT_EXPORTED: _rule(_("The audit log was exported"), "format filters from until"),
     T.BUNDLE_COMPLETED: _rule(_("An export was completed"), "digest export count size"),
+    T.BUNDLE_DELIVERED: _rule(_("A month of the log was delivered"), "digest bytes from until"),
     T.DETAIL_ERASED: _rule(_("The details of events were erased"), "count reason"),
     T.SUBJECT_REPORTED: _rule(
         _("A data subject's report was made"), "count subject_unknown conversations staff"

@@ -1,14 +1,19 @@
 """What the audit log wants done from time to time."""
 
 from celery import shared_task
+from django.conf import settings
 from django.db import DatabaseError
 
 from audit import clock, operations
 from audit.events import Actor
+from audit.operations.delivering import NotDelivered
+from audit.operations.delivering import deliver_months as deliver
 from audit.operations.details import erase_past_details as erase_past
 from audit.operations.verifying import logs_to_check, verify_and_tell
+from audit.receiving import NotReceived
 
 MONTHS_AHEAD = 3
+RETRY_SECONDS = 600
 TIMETABLE = Actor.system("timetable")
 
 
@@ -41,3 +46,17 @@ def verify_logs() -> None:
             failures.append(error)
     if failures:
         raise failures[0]
+
+
+@shared_task(
+    acks_late=True, autoretry_for=(NotReceived,), retry_backoff=RETRY_SECONDS, max_retries=3
+)
+def deliver_months() -> None:
+    """Deliver each month of each log that is over; run daily, and what is delivered is left."""
+    if not settings.AUDIT_EXPORT_TO:
+        return
+    failures = [
+        outcome for outcome in deliver(actor=TIMETABLE) if isinstance(outcome, NotDelivered)
+    ]
+    if failures:
+        raise NotReceived(failures[0].reason)

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from audit import exports, growth_views, person_views, reading_views, verify_views, views
+from audit import (
+    exports,
+    growth_views,
+    person_views,
+    reading_views,
+    search_views,
+    verify_views,
+    views,
+)
 
 app_name = "audit"
 urlpatterns = [
@@ -13,6 +21,8 @@ urlpatterns = [
     path("<slug:log>/conversations/<uuid:conversation_id>/", reading_views.story, name="story"),
     path("verify/", verify_views.verify_log, name="verify"),
     path("<slug:log>/verification/", verify_views.verification, name="verification"),
+    path("searches/", search_views.save, name="save_search"),
+    path("searches/<uuid:search_id>/delete/", search_views.delete, name="delete_search"),
     path("growth/", growth_views.growth_page, name="growth"),
     path("growth/term/", growth_views.change_term, name="change_term"),
     path("growth/hold/", growth_views.place_log_hold, name="place_log_hold"),

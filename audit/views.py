@@ -13,10 +13,12 @@ from django.views.decorators.http import require_GET
 
 from audit import clock, queries
 from audit.bundles.copies import Format
+from audit.deliveries import standing
 from audit.events import INSTALLATION, log_name
-from audit.forms import FilterForm
+from audit.forms import FilterForm, SearchNameForm
+from audit.models import SavedSearch
 from audit.operations import AuditUnavailable, accountable
-from audit.pages import READ, append_look, permitted_log, place_of, unavailable
+from audit.pages import READ, actor_of, append_look, permitted_log, place_of, unavailable
 from audit.presentation import LogChoice
 from audit.telling import told
 
@@ -68,6 +70,11 @@ def render_log(
             "query": urlencode([("log", log_name(log)), *(f for f in filters if f[0] != "log")]),
             "is_filtered": any(form.data.get(name) for name in form.fields),
             "verification": queries.last_verification(log=log_name(log), now=clock.now()),
+            "deliveries": standing(log=log_name(log)),
+            "searches": SavedSearch.objects.filter(
+                owner=actor_of(request).reference, log=log_name(log)
+            ).order_by("name"),
+            "search_name": SearchNameForm().fields["name"],
             "may_export": user.has_perm(EXPORT, log),
             "formats": list(Format),
             "older_url": f"?{urlencode([*filters, ('after', str(page.next_place))])}"

@@ -89,6 +89,16 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Cosignature": _declare(_STAYS, none="log size witness lines witnessed_at anchor_key"),
     "audit.TimeStamp": _declare(_STAYS, none="log size response stamped_at anchor_key"),
     "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
+    "audit.Delivery": _declare(
+        _STAYS,
+        none="log month place manifest_digest delivered_at failed_at failure",
+    ),
+    "audit.SavedSearch": _declare(
+        _STAFF_ROW,
+        none="id log created_at",
+        staff_reference="owner query",
+        text="name",
+    ),
     "audit.LogTerm": _declare(
         "stays as evidence of why a log was kept that long",
         none="id log months set_at",

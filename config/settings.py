@@ -123,6 +123,8 @@ S3_ANCHOR_ACCESS_KEY = env.str("S3_ANCHOR_ACCESS_KEY", default=None)
 S3_ANCHOR_SECRET_KEY = env.str("S3_ANCHOR_SECRET_KEY", default=None)
 S3_ANCHOR_READ_ACCESS_KEY = env.str("S3_ANCHOR_READ_ACCESS_KEY", default=None)
 S3_ANCHOR_READ_SECRET_KEY = env.str("S3_ANCHOR_READ_SECRET_KEY", default=None)
+S3_EXPORT_ACCESS_KEY = env.str("S3_EXPORT_ACCESS_KEY", default=None)
+S3_EXPORT_SECRET_KEY = env.str("S3_EXPORT_SECRET_KEY", default=None)
 KEYRING_DIR = env.path("KEYRING_DIR", default=None)
 DATA_DIR = env.path("DATA_DIR", default=BASE_DIR / ".data")
 
@@ -171,6 +173,7 @@ CAPTURE_COVERS_WITH = "retention.operations.cover.cover"
 AUDIT_NAMES = "accounts.queries.names_by_reference"
 AUDIT_ANCHOR_WRITER = "recordings.objectstore.anchor_writer"
 AUDIT_ANCHOR_READER = "recordings.objectstore.anchor_reader"
+AUDIT_EXPORT_STORE = "recordings.objectstore.StoreReceiver"
 
 # --- How it behaves ------------------------------------------------------------------------------
 
@@ -201,6 +204,13 @@ AUDIT_TSA_URL = env.str("AUDIT_TSA_URL", default="")
 AUDIT_TSA_CERTIFICATE = env.path("AUDIT_TSA_CERTIFICATE", default=None)
 AUDIT_DETAIL_KEPT_DAYS = env.int("AUDIT_DETAIL_KEPT_DAYS", default=365)
 
+# Each month of each log goes there once it is over: s3://BUCKET/PREFIX or sftp://USER@HOST/FOLDER.
+AUDIT_EXPORT_TO = env.str("AUDIT_EXPORT_TO", default="")
+AUDIT_EXPORT_FORMAT = env.str("AUDIT_EXPORT_FORMAT", default="jsonl")
+AUDIT_EXPORT_WORK_DIR = env.path("AUDIT_EXPORT_WORK_DIR", default=DATA_DIR / "exports")
+AUDIT_EXPORT_KEY_FILE = env.path("AUDIT_EXPORT_KEY_FILE", default=None)
+AUDIT_EXPORT_KNOWN_HOSTS_FILE = env.path("AUDIT_EXPORT_KNOWN_HOSTS_FILE", default=None)
+
 CELERY_BEAT_SCHEDULE = {
     "purge": {
         "task": "retention.tasks.purge",
@@ -228,6 +238,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
     "audit-verify": {"task": "audit.tasks.verify_logs", "schedule": 86_400},
+    "audit-monthly-export": {"task": "audit.tasks.deliver_months", "schedule": 86_400},
     "audit-details": {"task": "audit.tasks.erase_past_details", "schedule": 86_400},
 }
 

@@ -1,8 +1,10 @@
 """The tables of the audit log: events, what seals them, and what others say of that."""
 
+from audit.models.deliveries import Delivery
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
+from audit.models.searches import SavedSearch
 from audit.models.streaming import Stream, StreamCursor
 from audit.models.witnessing import Cosignature, TimeStamp
 
@@ -12,6 +14,7 @@ __all__ = [
     "Checkpoint",
     "Cosignature",
     "Cut",
+    "Delivery",
     "Event",
     "Leaf",
     "Log",
@@ -19,6 +22,7 @@ __all__ = [
     "LogTerm",
     "Node",
     "Origin",
+    "SavedSearch",
     "SealingKey",
     "Stream",
     "StreamCursor",

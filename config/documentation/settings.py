@@ -38,6 +38,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "S3_ANCHOR_SECRET_KEY": ("purge, seal", "its secret"),
     "S3_ANCHOR_READ_ACCESS_KEY": ("work, purge, seal", "identity that reads the anchor bucket"),
     "S3_ANCHOR_READ_SECRET_KEY": ("work, purge, seal", "its secret"),
+    "S3_EXPORT_ACCESS_KEY": ("work", "identity that puts and lists where months are delivered to"),
+    "S3_EXPORT_SECRET_KEY": ("work", "its secret"),
     "KEYRING_DIR": ("web, work", "folder of the key-encryption keys, mode 0700"),
     "DATA_DIR": ("all", "where a process may put files of its own"),
     "CAPTURE_WORK_DIR": (
@@ -80,6 +82,18 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "web, work, purge, seal",
         "days after which the erasable detail of an event is erased, unless its log is held",
     ),
+    "AUDIT_EXPORT_TO": (
+        "work",
+        "where each whole month of each log is delivered: `s3://BUCKET/PREFIX` or "
+        "`sftp://USER@HOST:PORT/FOLDER`; empty: nowhere",
+    ),
+    "AUDIT_EXPORT_FORMAT": ("work", "of what is delivered: `jsonl`, `csv`, `parquet` or `ocsf`"),
+    "AUDIT_EXPORT_WORK_DIR": (
+        "work",
+        "where a month lies until it is delivered; keep it on a disk",
+    ),
+    "AUDIT_EXPORT_KEY_FILE": ("work", "private key that the SFTP server knows"),
+    "AUDIT_EXPORT_KNOWN_HOSTS_FILE": ("work", "the SFTP server's host keys, as ssh has them"),
     "STATIC_ROOT": ("web", "where `collectstatic` puts files and the web serves them from"),
     "LOG_LEVEL": ("all", "least severity that is written to the process's log"),
 }

@@ -18,7 +18,7 @@ ROLES = ("owner", "web", "work", "purge", "seal", "cut", "stream", "beat")
 S3_OF_ROLE = {
     "owner": (),
     "web": ("content",),
-    "work": ("content", "anchor-read"),
+    "work": ("content", "anchor-read", "export"),
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
     "cut": (),

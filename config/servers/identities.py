@@ -9,6 +9,7 @@ from config.servers.passwords import Secrets
 
 CONTENT_BUCKET = "tallenne-content"
 ANCHOR_BUCKET = "tallenne-anchor"
+EXPORT_BUCKET = "tallenne-export"
 PROBE_BUCKET = "tallenne-probe"
 
 ADMINISTRATOR = "admin"
@@ -44,6 +45,8 @@ IDENTITIES = (
         ANCHOR_BUCKET,
         ("s3:GetObject", "s3:GetObjectVersion", "s3:GetObjectRetention", "s3:ListBucketVersions"),
     ),
+    # May bring months of the audit log and see that they arrived; may not read them.
+    Identity("export", EXPORT_BUCKET, ("s3:PutObject", "s3:ListBucket")),
 )
 
 

@@ -168,11 +168,13 @@ def answers(s3: S3Client) -> bool:
 
 def set_up(s3: S3Client) -> None:
     """
-    Make the two buckets, versioned with Object Lock; safe to repeat.
+    Make the bucket of exports, and two that are versioned with Object Lock; safe to repeat.
 
-    Raises: ServerDied when a bucket exists without either.
+    Raises: ServerDied when one of the two exists without either.
     """
     names = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    if identities.EXPORT_BUCKET not in names:
+        s3.create_bucket(Bucket=identities.EXPORT_BUCKET)
     for bucket in (identities.CONTENT_BUCKET, identities.ANCHOR_BUCKET):
         if bucket not in names:
             s3.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)

@@ -9,6 +9,7 @@ from recordings.objectstore.errors import (
     StoreRefused,
     StoreUnavailable,
 )
+from recordings.objectstore.exports import StoreReceiver
 from recordings.objectstore.identity import Identity
 from recordings.objectstore.keys import content_key, quarantine_key
 from recordings.objectstore.reading import OpenedRange
@@ -23,6 +24,7 @@ __all__ = [
     "ObjectStore",
     "OpenedRange",
     "StoreError",
+    "StoreReceiver",
     "StoreRefused",
     "StoreUnavailable",
     "Version",

@@ -39,10 +39,21 @@ class Identity:
         """
         from django.conf import settings
 
+        return cls.of_bucket(keys=keys, bucket=getattr(settings, f"S3_{bucket}_BUCKET", None))
+
+    @classmethod
+    def of_bucket(cls, *, keys: str, bucket: str | None) -> Self:
+        """
+        The identity in S3_<keys>_ACCESS_KEY and S3_<keys>_SECRET_KEY, for the bucket of that name.
+
+        Raises StoreRefused if this process does not have it.
+        """
+        from django.conf import settings
+
         values = {
             "endpoint_url": getattr(settings, "S3_ENDPOINT_URL", None),
             "region": getattr(settings, "S3_REGION", None),
-            "bucket": getattr(settings, f"S3_{bucket}_BUCKET", None),
+            "bucket": bucket,
             "access_key": getattr(settings, f"S3_{keys}_ACCESS_KEY", None),
             "secret_key": getattr(settings, f"S3_{keys}_SECRET_KEY", None),
         }

@@ -148,7 +148,7 @@ class TestSecretsAndEnvironments:
         [
             ("owner", set()),
             ("web", {"S3_CONTENT", "KEYRING"}),
-            ("work", {"S3_CONTENT", "S3_ANCHOR_READ", "KEYRING"}),
+            ("work", {"S3_CONTENT", "S3_ANCHOR_READ", "S3_EXPORT", "KEYRING"}),
             ("purge", {"S3_PURGE", "S3_ANCHOR", "S3_ANCHOR_READ"}),
             ("beat", set()),
         ],
@@ -317,6 +317,24 @@ def test_nobody_deletes_a_version_under_legal_hold(
     assert forced in REFUSED
     assert [error["Code"] for error in several["Errors"]] == ["AccessDenied"]
     assert content.get_object(Bucket=CONTENT, Key=key, VersionId=version)["Body"].read()
+
+
+def test_the_exporter_puts_and_lists_and_neither_reads_nor_deletes(
+    servers: Servers, key: str
+) -> None:
+    export, bucket = servers.s3("export"), identities.EXPORT_BUCKET
+
+    export.put_object(Bucket=bucket, Key=key, Body=b"month")
+
+    listed = export.list_objects_v2(Bucket=bucket, Prefix=key)["Contents"]
+    assert [each["Key"] for each in listed] == [key]
+    answers = {
+        "get": code_of(lambda: export.get_object(Bucket=bucket, Key=key)),
+        "delete": code_of(lambda: export.delete_object(Bucket=bucket, Key=key)),
+        "content": code_of(lambda: export.put_object(Bucket=CONTENT, Key=key, Body=b"")),
+        "anchor": code_of(lambda: export.list_objects_v2(Bucket=ANCHOR)),
+    }
+    assert {name: code for name, code in answers.items() if code not in REFUSED} == {}
 
 
 class TestAnchorIdentities:

@@ -35,12 +35,17 @@ class Done:
         return cast(dict[str, Any], orjson.loads(self.out.strip().splitlines()[-1]))
 
 
+def environment(stage: Stage, role: Role, **settings: str) -> dict[str, str]:
+    """Give the environment of such a command."""
+    return {"PATH": os.environ["PATH"], **stage.environment(role), **settings}
+
+
 def manage(stage: Stage, *command: str, role: Role, **settings: str) -> Done:
-    """Run a command to its end as that role, with these settings besides its own."""
+    """Run a command to its end as that role, with these settings besides."""
     ran = subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **stage.environment(role), **settings},
+        env=environment(stage, role, **settings),
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,

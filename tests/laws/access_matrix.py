@@ -19,6 +19,7 @@ from audit import clock
 from audit.events import Actor
 from audit.models import Event
 from audit.operations.sealing import Sealer, introduce_key
+from audit.operations.searches import save_search
 from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
@@ -130,6 +131,13 @@ def build(centre: Centre) -> Scene:
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),
             "reference": centre.alice.reference,
+            "search_id": save_search(
+                owner=centre.olga.reference,
+                log=centre.vakka.pk,
+                name="Hers",
+                query="outcome=deny",
+                now=clock.now(),
+            ),
         },
         people=_people(centre),
     )

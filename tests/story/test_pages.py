@@ -11,7 +11,9 @@ from django.urls import reverse
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
+from audit.models import Delivery
 from audit.operations.growth import change_term, place_log_hold
+from audit.operations.searches import save_search
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
@@ -34,6 +36,7 @@ NO_PAGES = {
     *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
     *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
     *("audit/growth/propose/", "audit/growth/agree/"),
+    *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
@@ -95,6 +98,7 @@ def of_a_reader_of_the_log(centre: Centre) -> Iterator[str]:
     """The audit log, and what is told from it."""
     yield reverse("audit:log")
     yield f"{reverse('audit:log')}?log=installation"
+    yield f"{reverse('audit:log')}?outcome=deny"
     yield reverse("audit:counts")
     yield reverse("audit:refusals")
     conversation = Conversation.objects.order_by("pk").values_list("pk", flat=True)[0]
@@ -120,6 +124,9 @@ def furnish(centre: Centre) -> None:
     log, now = centre.vakka.pk, clock.now()
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
+    owner = centre.person("olga").reference
+    save_search(owner=owner, log=log, name="Refused " + "x" * 52, query="outcome=deny", now=now)
+    Delivery.objects.create(log=str(log), month=now.date(), failed_at=now, failure="unknown_host")
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     certify(centre.stage)

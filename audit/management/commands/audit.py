@@ -20,7 +20,7 @@ from audit.bundles.building import Built
 from audit.bundles.copies import Format
 from audit.bundles.sinks import FolderBegun
 from audit.events import Actor, is_uuid, log_name, log_of
-from audit.management import personal
+from audit.management import monthly, personal
 from audit.operations.exporting import to_folder
 from audit.operations.verifying import logs_to_check, verify_and_tell
 from audit.proofs import NotSealed, UnknownEvent, UnknownHead
@@ -120,6 +120,7 @@ class Command(BaseCommand):
         partitions.add_argument("--months", type=int, default=MONTHS_AHEAD)
         partitions.add_argument("--json", action="store_true", help="say the result as JSON")
         personal.add_deeds(deeds)
+        monthly.add_deeds(deeds)
 
     def handle(self, *, deed: str, **options: Any) -> None:
         """Do what is asked; an exit code of 1 means that something needs a person."""
@@ -128,6 +129,9 @@ class Command(BaseCommand):
                 personal.report(now=clock.now(), options=options, say=self.stdout.write)
             elif deed == "erase-detail":
                 personal.erase(now=clock.now(), options=options, say=self.stdout.write)
+            elif deed == "monthly":
+                if not monthly.deliver(as_json=options["json"], say=self.stdout.write):
+                    sys.exit(NEEDS_A_PERSON)
             else:
                 getattr(self, f"_{deed}")(**options)
         except operations.AuditUnavailable as error:
