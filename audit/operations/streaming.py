@@ -18,6 +18,7 @@ ACTOR = Actor.system("streamer")
 INCIDENT_AFTER = timedelta(minutes=15)
 # The first of the two numbers of our advisory lock in PostgreSQL; the second is the destination's.
 STREAMING = 0x5354
+_TAKES = {"error": None, "failing_since": None, "incident_raised_at": None}
 
 
 @transaction.atomic
@@ -35,7 +36,7 @@ def direct(*, destinations: Sequence[Destination], now: datetime) -> None:
         if stream is None or stream.address != to.address:
             Stream.objects.update_or_create(
                 destination=to.name,
-                defaults={"address": to.address, "directed_at": now, "ended_at": None},
+                defaults={"address": to.address, "directed_at": now, "ended_at": None, **_TAKES},
             )
             # An address may be long or hold numbers, as codes may not: its digest can be compared.
             digest = hashlib.sha256(to.address.encode()).hexdigest()
@@ -75,9 +76,7 @@ def move_cursor(*, destination: str, arrived: Stretch, now: datetime) -> None:
     cursor.missing += arrived.missing
     cursor.delivered_at = now
     cursor.save(update_fields=["next_index", "missing", "delivered_at"])
-    Stream.objects.filter(pk=destination).exclude(failing_since=None).update(
-        error=None, failing_since=None, incident_raised_at=None
-    )
+    Stream.objects.filter(pk=destination).exclude(failing_since=None).update(**_TAKES)
 
 
 @transaction.atomic

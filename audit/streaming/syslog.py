@@ -35,11 +35,11 @@ def message(event: Sealed, *, log: str) -> str:
     """Give one event as a syslog message, whose text is the body."""
     priority = FACILITY * 8 + SEVERITIES.get(event.outcome, _ERROR)
     host = _header(urlsplit(settings.BASE_URL).hostname or "", longest=255)
-    at = event.happened_at.astimezone(UTC)
+    at = event.happened_at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
     said = {"id": str(event.event_id), "log": log, "leaf": str(event.leaf_index)}
     data = " ".join(f'{name}="{_escaped(value)}"' for name, value in said.items())
     return (
-        f"<{priority}>1 {at:%Y-%m-%dT%H:%M:%S.%f}Z {host} {APP_NAME} - "
+        f"<{priority}>1 {at}Z {host} {APP_NAME} - "
         f"{_header(event.event_type, longest=32)} [{STRUCTURED_DATA_ID} {data}] {_BOM}{event.line}"
     )
 

@@ -11,10 +11,12 @@ import subprocess
 import sys
 import threading
 from contextlib import closing, contextmanager, suppress
-from datetime import timedelta
-from uuid import uuid4
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 
 from audit import clock
@@ -24,7 +26,7 @@ from audit.operations import append_many
 from audit.operations.sealing import Sealer, introduce_key
 from audit.operations.streaming import direct, move_cursor, note_failure
 from audit.sealing_keys import SealingKeys
-from audit.streaming import destinations, following, https, streamer
+from audit.streaming import destinations, following, https, streamer, syslog
 from audit.streaming.lag import lags
 from audit.streaming.senders import NotDelivered
 from audit.streaming.streamer import Streamer
@@ -190,6 +192,21 @@ class TestSyslog:
             arrived = [json.loads(each.body) for each in receiver.messages()]
         assert len(arrived) == Event.objects.count()
         assert json.loads(body) in arrived
+
+
+class TestMessage:
+    def test_has_a_header_of_its_form_whatever_the_event_says(self):
+        at = datetime(1, 1, 2, tzinfo=UTC)
+        event = following.Sealed(7, "{}", UUID(int=1), "a b\nä" + "x" * 40, "what?", at)
+
+        head, body = syslog.message(event, log=LOG).split("\ufeff")
+
+        place = f'[tallenne@32473 id="{event.event_id}" log="installation" leaf="7"] '
+        host = urlsplit(settings.BASE_URL).hostname
+        assert head == (
+            f"<107>1 0001-01-02T00:00:00.000000Z {host} tallenne - a_b__{'x' * 27} {place}"
+        )
+        assert body == "{}"
 
 
 class TestTls:
@@ -445,6 +462,9 @@ class TestEvents:
         move_cursor(destination="siem", arrived=arrived, now=clock.now())
         assert fails(61, 75) == 1
         assert fails(77) == 2
+        direct(destinations=[], now=clock.now())
+        to(1, authority)
+        assert fails(200, 214) == 2
         assert '"error":"unreachable","kind":"stream_failing"' in incidents.latest("id").body
 
 

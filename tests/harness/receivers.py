@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from audit import clock
+from config.servers import ports
 
 RSYSLOGD = shutil.which("rsyslogd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 needs_rsyslog = pytest.mark.skipif(
@@ -53,7 +54,7 @@ class Authority:
         return path, private
 
     def _certificate(self, name: str, key: ec.EllipticCurvePrivateKey, *, san: str | None) -> bytes:
-        now = clock.now()
+        now, is_authority = clock.now(), san is None
         made = (
             x509.CertificateBuilder()
             .subject_name(_named(name))
@@ -62,13 +63,36 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=1))
             .not_valid_after(now + timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=san is None, path_length=None), critical=True)
+            .add_extension(x509.BasicConstraints(is_authority, path_length=None), critical=True)
+            .add_extension(_usage(is_authority=is_authority), critical=True)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
+                critical=False,
+            )
         )
         if san:
             made = made.add_extension(
                 x509.SubjectAlternativeName([x509.DNSName(san)]), critical=False
             )
         return made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
+def _usage(*, is_authority: bool) -> x509.KeyUsage:
+    """Give what Python 3.13 and newer demand of certificates."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def _named(name: str) -> x509.Name:
@@ -169,18 +193,12 @@ ruleset(name="audit") {{
 def rsyslog(folder: Path, authority: Authority) -> Iterator[Rsyslog]:
     """Give a running rsyslogd, which ends with the context."""
     folder.mkdir()
-    receiver = Rsyslog(folder, authority, _free_port())
+    receiver = Rsyslog(folder, authority, ports.choose(taken=()))
     receiver.start()
     try:
         yield receiver
     finally:
         receiver.kill()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 @dataclass(slots=True)

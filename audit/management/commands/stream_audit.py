@@ -100,6 +100,8 @@ def _run(destinations: list[Destination]) -> None:
     with ThreadPoolExecutor(max(len(destinations), 1)) as threads:
         running = [threads.submit(Streamer(each).run, stop) for each in destinations]
         wait(running, return_when=FIRST_EXCEPTION)
+        if not running:
+            stop.wait()  # whoever starts it again for having ended would do so for ever
         stop.set()
     for streamer in running:
         streamer.result()
