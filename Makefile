@@ -18,7 +18,7 @@ NO_SERVERS := SECRET_KEY=check DATABASE_URL=postgresql://127.0.0.1:9/none \
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo run test check lint bench clean lock messages docs browser
+.PHONY: help venv demo run test check lint bench faults clean lock messages docs packages
 .DELETE_ON_ERROR:
 
 help: ## list what can be made
@@ -46,7 +46,7 @@ demo: $(COMPILED) ## start everything here with the sample contact centre (PORT=
 run: $(COMPILED) ## start web and workers against the servers the environment names (ENV=folder of role.env files)
 	@exec $(BIN)/python -m config.servers run --data $(DATA) $(if $(ENV),--env $(ENV))
 
-test: $(COMPILED) browser ## run all tests on real servers (WORKERS=4, ARGS="-k word")
+test: $(COMPILED) packages ## run all tests on real servers (WORKERS=4, ARGS="-k word")
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: lint test ## all that CI runs
@@ -65,6 +65,9 @@ lint: $(COMPILED) ## format, lint, types, import contracts, templates, migration
 bench: $(COMPILED) ## run the benchmarks: one JSON object a line
 	@$(BIN)/python -m bench $(ARGS)
 
+faults: $(COMPILED) ## break things on purpose, at size: one JSON object a fault (ONLY=group, SCALE=small)
+	@$(BIN)/python -m faults
+
 docs: $(STAMP) ## write the generated documentation anew
 	$(NO_SERVERS) $(BIN)/python manage.py generate_docs
 
@@ -80,12 +83,17 @@ $(VENV)/lock/bin/uv:
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install --disable-pip-version-check --quiet uv
 
-browser: ## find Chromium for the browser tests, or install it (Debian, as root)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || { \
+packages: ## find the programs that tests need besides Python, or install them (Debian, as root)
+	@missing=; \
+	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || missing="chromium"; \
+	test -x /usr/sbin/rsyslogd || missing="$$missing rsyslog rsyslog-openssl"; \
+	test -x /usr/bin/softhsm2-util || missing="$$missing softhsm2"; \
+	test -z "$$missing" || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-			apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium; \
+			apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+				apt-get -qq install --yes --no-install-recommends $$missing; \
 		else \
-			echo "Chromium is missing. On Debian, as root: apt-get install chromium"; exit 1; \
+			echo "These are missing. On Debian, as root: apt-get install $$missing"; exit 1; \
 		fi; }
 
 clean: ## remove the environment, the data of demo and tests, and all caches

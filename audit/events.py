@@ -105,6 +105,9 @@ class EventType(StrEnum):
     SEALING_KEY_INTRODUCED = "sealing_key.introduced"
     LOG_RESTARTED = "log.restarted"
 
+    STREAM_DIRECTED = "stream.directed"
+    STREAM_ENDED = "stream.ended"
+
 
 class Outcome(StrEnum):
     """Whether the deed was allowed and done, refused, or tried in vain."""

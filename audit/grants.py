@@ -41,6 +41,8 @@ _PROVE = [
         "node",
         "checkpoint",
         "anchor",
+        "cosignature",
+        "time_stamp",
         "sealing_key",
     )
 ]
@@ -48,11 +50,20 @@ _SEAL = [
     ("DELETE", "TABLE audit_unsealed"),
     *(
         ("INSERT", f"TABLE audit_{table}")
-        for table in ("origin", "leaf", "node", "checkpoint", "anchor")
+        for table in ("origin", "leaf", "node", "checkpoint", "anchor", "cosignature", "time_stamp")
     ),
     ("INSERT (fingerprint, public_key, introduced_at)", "TABLE audit_sealing_key"),
     ("SELECT", "TABLE audit_event"),
     ("SELECT", "TABLE audit_log"),
+]
+# By column: of an event it may say that it happened, and no details.
+_STREAM = [
+    ("INSERT (log, about_conversation, body)", "TABLE audit_event"),
+    ("EXECUTE", "FUNCTION audit_now()"),
+    ("SELECT", "TABLE audit_event"),
+    ("SELECT", "TABLE audit_leaf"),
+    ("SELECT, INSERT, UPDATE", "TABLE audit_stream"),
+    ("SELECT, INSERT, UPDATE", "TABLE audit_stream_cursor"),
 ]
 _TEND = [
     ("DELETE", "TABLE audit_detail"),
@@ -69,4 +80,5 @@ GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
     "tallenne_cut": _CUT,
+    "tallenne_stream": _STREAM,
 }

@@ -5,12 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ED25519 = b"\x01"
+
+
+class Signer(Protocol):
+    """An Ed25519 key, wherever it lies, that signs without being seen."""
+
+    def sign(self, data: bytes, /) -> bytes:
+        """Give the 64 bytes of a signature (RFC 8032)."""
+
+    def public_key(self) -> Ed25519PublicKey:
+        """Give the public half."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,7 @@ class Checkpoint:
         """What is signed (C2SP tlog-checkpoint)."""
         return f"{self.origin}\n{self.size}\n{encoded(self.root)}\n"
 
-    def signed(self, *signers: Ed25519PrivateKey) -> str:
+    def signed(self, *signers: Signer) -> str:
         """Give the note: the text and a line for each signer, who signs in the log's name."""
         lines = [_signature(self.origin, self.text, signer) for signer in signers]
         return f"{self.text}\n{''.join(lines)}"
@@ -40,7 +50,7 @@ class VerifierKey:
     public_key: bytes  # 32 bytes, RFC 8032
 
     @classmethod
-    def of(cls, key: Ed25519PrivateKey, *, name: str) -> Self:
+    def of(cls, key: Signer, *, name: str) -> Self:
         """Give the public half of a key."""
         return cls(name, public_bytes(key.public_key()))
 
@@ -77,6 +87,6 @@ def encoded(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def _signature(name: str, text: str, signer: Ed25519PrivateKey) -> str:
+def _signature(name: str, text: str, signer: Signer) -> str:
     key_id = VerifierKey.of(signer, name=name).key_id
     return f"— {name} {encoded(key_id + signer.sign(text.encode()))}\n"

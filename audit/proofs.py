@@ -60,15 +60,22 @@ def prove(*, event_id: UUID, log: str | None = None) -> str:
 
 
 def prove_row(event: Event, *, head: Checkpoint | None = None) -> str:
-    """Prove an event that was read before; see `prove`. The newest head is taken unless told."""
+    """
+    Prove an event that was read before; see `prove`.
+
+    Unless told the newest head is taken, of those that have the event and are cosigned if any is.
+    """
     leaf = trees.leaf_of(event=event.id)
     newest = head or trees.newest_checkpoint(log=event.log)
+    if head is None and leaf is not None and newest is not None:
+        witnessed = trees.witnessed_heads(head=newest)
+        newest = next((one for one in witnessed[::-1] if one.size > leaf.leaf_index), newest)
     if leaf is None or newest is None:
         raise NotSealed("The event waits to be sealed. Try again in a moment.")
     return tlog_proof(
         index=leaf.leaf_index,
         path=trees.tree(log=event.log, size=newest.size).inclusion_proof(leaf.leaf_index),
-        note=newest.note,
+        note=trees.cosigned_note(newest),
         extra=event.body.encode(),
     )
 

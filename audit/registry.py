@@ -310,6 +310,8 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.LOG_RESTARTED: _rule(
         _("The log goes on after a backup was restored"), "size lost root reason"
     ),
+    T.STREAM_DIRECTED: _rule(_("The log is streamed to a receiver from now on"), "kind digest"),
+    T.STREAM_ENDED: _rule(_("The log is no longer streamed to a receiver")),
 }
 
 

@@ -1,4 +1,4 @@
-"""Keeps the private keys that sign checkpoints: files that only the sealer's account can read."""
+"""Keeps the keys that sign checkpoints: in files that only the sealer's account can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from audit.notes import fingerprint, public_bytes
+from audit.notes import Signer, fingerprint, public_bytes
 
 _NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{16}\.pem", re.ASCII)
 
@@ -30,12 +30,24 @@ class SealingKeysUnavailable(Exception):
     """The folder of the sealing keys, or one of them, cannot be used; nothing is sealed."""
 
 
+class Keys(Protocol):
+    """Where the keys are that sign, and those that signed; each raises SealingKeysUnavailable."""
+
+    def current(self) -> Signer | None:
+        """Give the newest key, None if there is none yet."""
+
+    def find(self, wanted: str, /) -> Signer | None:
+        """Give the key with that fingerprint, if it is here."""
+
+    def create(self, *, now: datetime) -> Signer:
+        """Make a key that signs from now on; the one before stays to hand over to it."""
+
+
 class SealingKeys:
     """
     A folder of Ed25519 keys (PKCS #8, PEM), one a file; the newest by its file's name signs.
 
-    A KMS would sign in its place and is a documented interface, untried: it needs `current` and
-    `find` to give something that has `sign` and `public_key`.
+    `audit.sealing_token` has the keys of a token in its place.
     """
 
     def __init__(self, folder: Path) -> None:

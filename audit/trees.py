@@ -9,11 +9,13 @@ from django.db import connection
 
 from audit import verify
 from audit.merkle import LEVEL_STEP, Tree
-from audit.models import Checkpoint, Leaf, Origin
+from audit.models import Checkpoint, Cosignature, Leaf, Origin
 
 # Hashes are read by whole rows of siblings, and these are kept while one proof is made.
 _SIBLINGS = 1 << LEVEL_STEP
 _KEPT_ROWS = 64
+# Among so many of the newest a witness has to be to be shown.
+_LATE_COSIGNATURES = 100
 
 
 class TreeIncomplete(Exception):
@@ -87,3 +89,27 @@ def lost_head(origin: Origin) -> verify.Checkpoint | None:
         return verify.parse_checkpoint(origin.continues or "")
     except verify.Tampered:
         return None
+
+
+def witnessed_size(*, head: Checkpoint, witness: str) -> int:
+    """Find the largest head of a head's origin, up to it, that a witness has cosigned; or 0."""
+    origin = Origin.objects.get(origin=head.origin)
+    found = Cosignature.objects.filter(
+        log=head.log, witness=witness, size__gt=origin.from_size, size__lte=head.size
+    )
+    return found.order_by("-size").values_list("size", flat=True).first() or 0
+
+
+def cosigned_note(head: Checkpoint) -> str:
+    """Give a head's note with what witnesses have added to it."""
+    found = Cosignature.objects.filter(log=head.log, size=head.size).order_by("witness")
+    return head.note + "".join(found.values_list("lines", flat=True))
+
+
+def witnessed_heads(*, head: Checkpoint) -> list[Checkpoint]:
+    """Give the heads below one, of its origin, that witnesses of late have cosigned last."""
+    of_late = Cosignature.objects.filter(log=head.log, size__lte=head.size).order_by("-size")
+    witnesses = set(of_late.values_list("witness", flat=True)[:_LATE_COSIGNATURES])
+    sizes = {witnessed_size(head=head, witness=witness) for witness in witnesses}
+    found = Checkpoint.objects.filter(log=head.log, size__in=sizes - {head.size})
+    return list(found.order_by("size"))

@@ -1,14 +1,14 @@
 """Checks what the audit log gave out, without our software or our server.
 
-    python verify.py BUNDLE [BUNDLE ...] --key public-keys.txt [--anchors FOLDER]
-    python verify.py event.tlog-proof --key public-keys.txt
-    python verify.py certificate.json --key public-keys.txt
+    python verify.py BUNDLE [BUNDLE ...] --key public-keys.txt [--anchors FOLDER] [--witness KEY]
+    python verify.py event.tlog-proof --key public-keys.txt [--witness KEY]
+    python verify.py certificate.json --key public-keys.txt [--witness KEY]
 
 This file needs Python 3.9 or newer and the package `cryptography`, and nothing else. A bundle is
 an export as a folder or as a .zip; of several the next must continue the one before. Exit code 0:
 intact; 1: tampered; 2: incomplete, or not to be verified; 3: wrong use.
 
-Sources: RFC 9162, section 2.1; C2SP signed-note, tlog-checkpoint and tlog-proof.
+Sources: RFC 9162, section 2.1; C2SP signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,8 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
 LARGEST_SIZE = 2**63 - 1
 MOST_SIGNATURES = 64
+ED25519, COSIGNATURE = b"\x01", b"\x04"
+LATEST_SECONDS = 253_402_300_799  # the last of the year 9999
 PROOF_HEAD = "c2sp.org/tlog-proof@v1"
 
 
@@ -298,36 +301,80 @@ def open_note(note: str, keys: Sequence[str]) -> Checkpoint:
         Tampered: a known key's signature is wrong, or something is not written as it must be.
         Incomplete: no known key has signed it.
     """
-    if any(ord(letter) < 0x20 and letter != "\n" for letter in note):
-        raise Tampered("A checkpoint holds control characters.")
-    text, separator, signatures = note.rpartition("\n\n")
-    if not separator or not signatures.endswith("\n"):
-        raise Tampered("A checkpoint has no signature.")
-    known = dict(_verifier(line) for line in keys)
-    lines = signatures[:-1].split("\n")
-    if len(lines) > MOST_SIGNATURES:
-        raise Tampered("A checkpoint has more signatures than are read.")
+    text, signatures = _signatures(note)
+    known = dict(_verifier(line, ED25519) for line in keys)
     is_signed = False
-    for line in lines:
-        dash, _, rest = line.partition(" ")
-        name, _, encoded = rest.partition(" ")
-        signature = decode(encoded)
-        if dash != "—" or not _is_name(name) or len(signature) <= 4:
-            raise Tampered("A signature is not written as one.")
-        key = known.get((name, signature[:4]))
+    for name, key_id, signature in signatures:
+        key = known.get((name, key_id))
         if key is None:
             continue
-        try:
-            key.verify(signature[4:], (text + "\n").encode())
-        except InvalidSignature:
-            raise Tampered("A checkpoint's signature is wrong.") from None
+        _check_signature(key, signature, text)
         is_signed = True
     if not is_signed:
         raise Incomplete("No key that you trust has signed the checkpoint.")
     return parse_checkpoint(note)
 
 
-def _verifier(line: str) -> tuple[tuple[str, bytes], Ed25519PublicKey]:
+def cosigned_at(note: str, witness: str) -> int:
+    """
+    Give when a witness (a line name+hash+key) says it saw a checkpoint, in seconds since 1970.
+
+    Of several times the latest. Source: C2SP tlog-cosignature, Ed25519.
+
+    Raises:
+        Tampered: the witness's signature is wrong, or something is not written as it must be.
+        Incomplete: the witness has not cosigned it, or its key is not written as one.
+    """
+    text, signatures = _signatures(note)
+    wanted, key = _verifier(witness, COSIGNATURE)
+    times = []
+    for name, key_id, signature in signatures:
+        if (name, key_id) != wanted:
+            continue
+        seconds = int.from_bytes(signature[:8], "big")
+        if len(signature) != 8 + 64 or seconds > LATEST_SECONDS:
+            raise Tampered("A cosignature is not written as one.")
+        _check_signature(key, signature[8:], f"cosignature/v1\ntime {seconds}\n{text}")
+        times.append(seconds)
+    if not times:
+        raise Incomplete(f"The witness {wanted[0]} has not cosigned the checkpoint.")
+    return max(times)
+
+
+def check_witness_key(line: str) -> str:
+    """Read a witness's public key, name+hash+key; gives the name. Raises Incomplete."""
+    return _verifier(line, COSIGNATURE)[0][0]
+
+
+def _signatures(note: str) -> tuple[str, list[tuple[str, bytes, bytes]]]:
+    """Take a note apart: its text, and name, key id and signature of each line."""
+    if any(ord(letter) < 0x20 and letter != "\n" for letter in note):
+        raise Tampered("A checkpoint holds control characters.")
+    text, separator, signatures = note.rpartition("\n\n")
+    if not separator or not signatures.endswith("\n"):
+        raise Tampered("A checkpoint has no signature.")
+    lines = signatures[:-1].split("\n")
+    if len(lines) > MOST_SIGNATURES:
+        raise Tampered("A checkpoint has more signatures than are read.")
+    found = []
+    for line in lines:
+        dash, _, rest = line.partition(" ")
+        name, _, encoded = rest.partition(" ")
+        signature = decode(encoded)
+        if dash != "—" or not _is_name(name) or len(signature) <= 4:
+            raise Tampered("A signature is not written as one.")
+        found.append((name, signature[:4], signature[4:]))
+    return text + "\n", found
+
+
+def _check_signature(key: Ed25519PublicKey, signature: bytes, text: str) -> None:
+    try:
+        key.verify(signature, text.encode())
+    except InvalidSignature:
+        raise Tampered("A checkpoint's signature is wrong.") from None
+
+
+def _verifier(line: str, kind: bytes) -> tuple[tuple[str, bytes], Ed25519PublicKey]:
     name, _, rest = line.strip().partition("+")
     key_id, _, encoded = rest.partition("+")
     try:
@@ -335,10 +382,10 @@ def _verifier(line: str) -> tuple[tuple[str, bytes], Ed25519PublicKey]:
         given_id = bytes.fromhex(key_id)
         public = Ed25519PublicKey.from_public_bytes(key[1:])
     except ValueError:
-        raise Incomplete("A public key is not written as name+hash+key.") from None
+        raise Incomplete("A public key is not written as name+hash+key, or not Ed25519.") from None
     right_id = hashlib.sha256(name.encode() + b"\n" + key).digest()[:4]
-    if not _is_name(name) or key[:1] != b"\x01" or given_id != right_id:
-        raise Incomplete("A public key does not fit its name.")
+    if not _is_name(name) or key[:1] != kind or given_id != right_id:
+        raise Incomplete("A public key does not fit its name, or is of another kind.")
     return (name, given_id), public
 
 
@@ -388,6 +435,7 @@ def check_proof(text: str, keys: Sequence[str]) -> tuple[Checkpoint, Proof]:
 
 MANIFEST, SEAL, SEAL_CONSISTENCY = "manifest.json", "bundle.tlog-proof", "bundle.consistency"
 CHECKPOINT, KEYS, PROOF = "checkpoint.txt", "keys.txt", "proof.txt"
+WITNESSED = "witnessed/"
 BUNDLE_FORMAT, BUNDLE_PROOF_HEAD = "tallenne-audit-bundle@v1", "tallenne-audit-bundle-proof@v1"
 BUNDLE_COMPLETED, KEY_INTRODUCED = "bundle.completed", "sealing_key.introduced"
 MOST_FAULTS = 20
@@ -453,6 +501,7 @@ class Bundle(NamedTuple):
     events: int
     signed_by: list[str]
     anchors: int
+    witnessed: list[str]
     notes: list[str]
 
 
@@ -462,11 +511,13 @@ def check_bundle(
     anchors: Sequence[str] = (),
     jobs: int = 1,
     on_progress: Any = None,
+    witnesses: Sequence[str] = (),
 ) -> Bundle:
     """
     Check a bundle: that its events are in the log whose head was signed, and all files as written.
 
-    `anchors` are notes from the anchor. Raises Tampered, Incomplete, OSError.
+    `anchors` are notes from the anchor, `witnesses` the keys of those who must have cosigned a head
+    that it continues. Raises Tampered, Incomplete, OSError.
     """
     try:
         files = Files(path)
@@ -475,7 +526,7 @@ def check_bundle(
     faults: list[str] = []
     manifest = _json(files.text(MANIFEST), MANIFEST)
     try:
-        return _check_bundle(files, manifest, keys, anchors, jobs, on_progress, faults)
+        return _check_bundle(files, manifest, keys, anchors, jobs, on_progress, witnesses, faults)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Tampered(f"{MANIFEST} is not written as one: {error!r}.") from error
     except Tampered as error:
@@ -489,6 +540,7 @@ def _check_bundle(
     anchors: Sequence[str],
     jobs: int,
     on_progress: Any,
+    witnesses: Sequence[str],
     faults: list[str],
 ) -> Bundle:
     if manifest["format"] != BUNDLE_FORMAT:
@@ -523,9 +575,20 @@ def _check_bundle(
     notes = []
     if len(heads) > len(inside):
         notes.append(f"{len(heads) - len(inside)} anchored heads lie outside of what it shows.")
-    name = Path(files.path).name
+    on_the_way = set(inside)
+    compared = [note for note in anchors if parse_checkpoint(note) in on_the_way]
+    continued = [*_witnessed_heads(files, trusted, head), *compared]
+    witnessed = [_witnessed_by(witness, continued) for witness in witnesses]
     return Bundle(
-        name, head, manifest, ranges, events, _signers(files, trusted), len(inside), notes
+        Path(files.path).name,
+        head,
+        manifest,
+        ranges,
+        events,
+        _signers(files, trusted),
+        len(inside),
+        witnessed,
+        notes,
     )
 
 
@@ -708,6 +771,39 @@ def _heads(anchors: Sequence[str], keys: Sequence[str], head: Checkpoint) -> lis
     return sorted(set(found), key=lambda one: one.size)
 
 
+def _witnessed_heads(files: Files, keys: Sequence[str], head: Checkpoint) -> list[str]:
+    """Give the notes of the head and of the witnessed ones that it is proven to continue."""
+    notes = [files.text(CHECKPOINT)]
+    for name in sorted(name for name in files.names if name.startswith(WITNESSED)):
+        steps, separator, note = files.text(name).partition("\n\n")
+        if not separator:
+            raise Tampered(f"{name} is not written as one.")
+        earlier = open_note(note, keys)
+        if earlier.origin != head.origin:
+            raise Tampered(f"{name} is of another log.")
+        proof = [decode(step) for step in steps.split("\n")]
+        check_consistency(earlier.size, head.size, proof, earlier.root, head.root)
+        notes.append(note)
+    return notes
+
+
+def _witnessed_by(witness: str, notes: Sequence[str]) -> str:
+    """Say which is the largest of the heads a witness has cosigned. Raises Tampered, Incomplete."""
+    found = []
+    for note in notes:
+        try:
+            seconds = cosigned_at(note, witness)
+        except Incomplete:
+            continue
+        found.append((parse_checkpoint(note).size, seconds))
+    name = check_witness_key(witness)
+    if not found:
+        raise Incomplete(f"The witness {name} has cosigned no head that is shown.")
+    size, seconds = max(found)
+    at = datetime.fromtimestamp(seconds, timezone.utc)  # noqa: UP017 (Python 3.9)
+    return f"witnessed by {name} at {at:%Y-%m-%d %H:%M:%S} UTC: the head of {size} events"
+
+
 def _follow_keys(files: Files, keys: Sequence[str]) -> list[str]:
     """Give the trusted keys and those that they introduced, each proven by an event of the log."""
     trusted = list(keys)
@@ -843,6 +939,7 @@ class Certificate(NamedTuple):
     """A certificate that was found intact."""
 
     head: Checkpoint
+    note: str
     said: dict[str, Any]
     anchors: int
 
@@ -875,7 +972,8 @@ def _check_certificate(
     said: dict[str, Any], seal: dict[str, Any], keys: Sequence[str], anchors: Sequence[str]
 ) -> Certificate:
     head = open_note(seal["checkpoint"], keys)
-    heads = _heads(anchors, keys, head)
+    # Of the tree up to another head too little is shown to compare that one.
+    heads = [one for one in _heads(anchors, keys, head) if one.size == head.size]
     lines, event = said["lines"], seal["event"]
     places = [line["leaf_index"] for line in lines] + [seal["leaf_index"]]
     if places != sorted(set(places)):
@@ -885,7 +983,7 @@ def _check_certificate(
     remainder = [decode(step) for step in seal["remainder"]]
     if any(len(step) != HASH_BYTES for step in remainder):
         raise Tampered("The seal holds something that is no hash.")
-    if reckon(head.size, [(at, at + 1) for at in places], leaves, remainder, heads) != head.root:
+    if reckon(head.size, [(at, at + 1) for at in places], leaves, remainder) != head.root:
         raise Tampered("The events are not those of the log whose head was signed.")
     if (event["op"], event["out"], event["obj"]) != (
         CERTIFICATE_ISSUED,
@@ -913,7 +1011,7 @@ def _check_certificate(
         raise Tampered("The counts are not those of the lines.")
     if len({line["conversation"] for line in lines}) != len(lines):
         raise Tampered("A conversation stands on two lines.")
-    return Certificate(head, said, len(heads))
+    return Certificate(head, seal["checkpoint"], said, len(heads))
 
 
 def _line_faults(said: Any) -> list[str]:
@@ -995,9 +1093,15 @@ def read_keys(given: str) -> list[str]:
 
 
 def read_anchors(folder: Path) -> list[str]:
-    """Read the heads that were taken from the anchor, one a file, the oldest version of each."""
+    """
+    Read the heads that were taken from the anchor, one a file, the oldest version of each.
+
+    Time stamps (.tsr) are left to `openssl ts -verify`.
+    """
     return [
-        path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*")) if path.is_file()
+        path.read_text(encoding="utf-8")
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix != ".tsr"
     ]
 
 
@@ -1025,6 +1129,13 @@ def _parser() -> argparse.ArgumentParser:
         "--anchors", type=Path, help="a folder of heads that were taken from the anchor"
     )
     parser.add_argument(
+        "--witness",
+        action="append",
+        default=[],
+        help="the public key of a witness that must have seen the log, as name+hash+key, or a file "
+        "of such lines; may be repeated",
+    )
+    parser.add_argument(
         "--jobs", type=int, default=os.cpu_count() or 1, help="processes side by side"
     )
     return parser
@@ -1040,14 +1151,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         keys = read_keys(options.key)
         anchors = read_anchors(options.anchors) if options.anchors else []
+        witnesses = [line for given in options.witness for line in read_keys(given)]
         bundles = []
         for path in options.path:
             if path.is_dir() or zipfile.is_zipfile(path) or path.suffix == ".zip":
-                bundles.append(_say_bundle(path, keys, anchors, options.jobs))
+                bundles.append(_say_bundle(path, keys, anchors, options.jobs, witnesses))
             elif path.suffix == ".json":
-                _say_certificate(path, keys, anchors)
+                _say_certificate(path, keys, anchors, witnesses)
             else:
-                _say_proof(path, keys)
+                _say_proof(path, keys, witnesses)
         for note in check_chain(bundles):
             print(f"  Note: {note}")
         if len(bundles) > 1:
@@ -1064,19 +1176,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return INTACT
 
 
-def _say_proof(path: Path, keys: Sequence[str]) -> None:
+def _say_proof(path: Path, keys: Sequence[str], witnesses: Sequence[str]) -> None:
     try:
         text = path.read_bytes().decode()
     except UnicodeDecodeError:
         raise Tampered("the file is not text.") from None
     head, proof = check_proof(text, keys)
+    witnessed = [_witnessed_by(witness, [proof.note]) for witness in witnesses]
     print(f"INTACT: event {proof.leaf_index} of {head.size} in the log {head.origin}")
+    for line in witnessed:
+        print(f"  {line}")
     print(proof.extra.decode(errors="replace"))
 
 
-def _say_certificate(path: Path, keys: Sequence[str], anchors: Sequence[str]) -> None:
+def _say_certificate(
+    path: Path, keys: Sequence[str], anchors: Sequence[str], witnesses: Sequence[str]
+) -> None:
     found = check_certificate(path.read_bytes(), keys, anchors)
     said, counts = found.said, found.said["counts"]
+    witnessed = [_witnessed_by(witness, [found.note]) for witness in witnesses]
     print(f"INTACT: certificate {said['id']}, number {said['number']} of run {said['run']['id']}")
     print(f"  {counts['destroyed']} conversations destroyed, each event in {found.head.origin}")
     print(
@@ -1084,16 +1202,24 @@ def _say_certificate(path: Path, keys: Sequence[str], anchors: Sequence[str]) ->
         f"conversations brought back by a hold, {counts['remaining']} remained"
     )
     print(f"  anchored heads compared: {found.anchors}")
+    for line in witnessed:
+        print(f"  {line}")
 
 
-def _say_bundle(path: Path, keys: Sequence[str], anchors: Sequence[str], jobs: int) -> Bundle:
+def _say_bundle(
+    path: Path,
+    keys: Sequence[str],
+    anchors: Sequence[str],
+    jobs: int,
+    witnesses: Sequence[str],
+) -> Bundle:
     def show(done: int, total: int) -> None:
         if sys.stderr.isatty():
             print(f"\r{path.name}: {done} of {total} files", end="", file=sys.stderr)
             if done == total:
                 print(file=sys.stderr)
 
-    bundle = check_bundle(str(path), keys, anchors, jobs, show)
+    bundle = check_bundle(str(path), keys, anchors, jobs, show, witnesses)
     first = bundle.ranges[0][0] if bundle.ranges else 0
     last = bundle.ranges[-1][1] if bundle.ranges else 0
     everything = (
@@ -1105,6 +1231,8 @@ def _say_bundle(path: Path, keys: Sequence[str], anchors: Sequence[str], jobs: i
     print(f"  {everything}; the log then had {bundle.head.size}")
     print(f"  head signed by the key {', '.join(bundle.signed_by)}")
     print(f"  anchored heads compared: {bundle.anchors}")
+    for line in bundle.witnessed:
+        print(f"  {line}")
     for note in bundle.notes:
         print(f"  Note: {note}")
     return bundle

@@ -18,14 +18,15 @@ from django.db import connection
 from audit import clock, proofs, queries, verify
 from audit.bundles.building import Built
 from audit.bundles.copies import Format
-from audit.events import Actor
+from audit.events import EventType, Target
 from audit.merkle import leaf_hash
+from audit.operations import append_alone
 from audit.operations.exporting import to_folder
 from audit.operations.sealing import Sealer, introduce_key
 from audit.queries import Filter
 from audit.sealing_keys import SealingKeys
 from audit.verification.checking import verify_log
-from bench.centre import Centre
+from bench.centre import ACTOR, Centre
 from bench.events import make_events
 from bench.measuring import Line, Scale, WrongAnswer, compared, require_same, seconds, take_turns
 from bench.writers import write
@@ -62,7 +63,7 @@ def measure(centre: Centre, scale: Scale) -> Iterator[Line]:
         cursor.execute(PLAIN)
         cursor.execute("GRANT INSERT ON bench_plain TO tallenne_web")
     began = clock.now()
-    with _sealer(centre):
+    with sealer_of(centre):
         for writers in WRITERS:
             ours, plain = take_turns(
                 *(
@@ -103,7 +104,7 @@ def _page_milliseconds(wanted: Filter, _round: int) -> float:
 def _long_log(centre: Centre, scale: Scale) -> Iterator[Line]:
     count = EVENTS[scale]
     make_events(log=LOG, count=count)
-    keys = _keys(centre)
+    keys = keys_of(centre)
     introduce_key(keys=keys, now=clock.now())
     sealer = Sealer(keys)
 
@@ -116,7 +117,7 @@ def _long_log(centre: Centre, scale: Scale) -> Iterator[Line]:
     yield compared("audit_seal_rate", "events/s", [count / spent], [count / copied])
     with connection.cursor() as cursor:
         cursor.execute("VACUUM (ANALYZE) audit_leaf")
-    with tempfile.TemporaryDirectory() as folder, _sealer(centre):
+    with tempfile.TemporaryDirectory() as folder, sealer_of(centre):
         for form in Format:
             path = Path(folder) / form.value
             ours, bare = take_turns(
@@ -160,7 +161,7 @@ def _export_rate(path: Path, form: Format, number: int) -> float:
         target=target,
         wanted=Filter(logs=[None]),
         form=form,
-        actor=Actor.system("bench"),
+        actor=ACTOR,
         now=clock.now(),
     )
     spent = time.perf_counter() - began
@@ -209,7 +210,8 @@ def _inserts_a_second(
 
 
 @contextmanager
-def _sealer(centre: Centre) -> Iterator[None]:
+def sealer_of(centre: Centre) -> Iterator[None]:
+    """Have the sealer run beside, as a process of its own."""
     values = centre.stage.environment("seal")
     values["AUDIT_SEAL_KEYS_DIR"] = str(_keys_folder(centre))
     process = subprocess.Popen(
@@ -218,13 +220,23 @@ def _sealer(centre: Centre) -> Iterator[None]:
         stdout=subprocess.DEVNULL,
     )
     try:
+        # It runs as soon as something that has happened since is sealed.
+        append_alone(
+            event_type=EventType.AUDIT_VERIFICATION_REQUESTED,
+            actor=ACTOR,
+            now=clock.now(),
+            log=None,
+            target=Target("log", LOG),
+        )
+        _wait_until_sealed()
         yield
     finally:
         process.terminate()
         process.wait(60)
 
 
-def _keys(centre: Centre) -> SealingKeys:
+def keys_of(centre: Centre) -> SealingKeys:
+    """The keys it signs with."""
     return SealingKeys(_keys_folder(centre))
 
 

@@ -56,9 +56,9 @@ class Place:
 
 def measure(centre: Centre, scale: Scale) -> Iterator[Line]:
     """Measure MB/s for many listeners at once, and the time to the first byte for one."""
-    body = _noise()
+    body = noise()
     with centre.stage.acting_as("work"):
-        conversation = _captured(centre, body)
+        conversation = captured(centre, body)
         stored = Place(_put(centre, body), {})
     with centre.stage.acting_as("web"):
         client = Client()
@@ -87,7 +87,7 @@ def measure(centre: Centre, scale: Scale) -> Iterator[Line]:
         yield compared("first_byte_vs_store", "ms", *firsts)
 
 
-def _noise() -> bytes:
+def noise() -> bytes:
     """A WAV file of noise: nothing on the way can make it smaller."""
     out = io.BytesIO()
     with wave.open(out, "wb") as file:
@@ -98,7 +98,8 @@ def _noise() -> bytes:
     return out.getvalue()
 
 
-def _captured(centre: Centre, body: bytes) -> Conversation:
+def captured(centre: Centre, body: bytes) -> Conversation:
+    """Capture a call of that sound for the first of the five teams, as the worker."""
     ended_at = clock.now() - timedelta(hours=1)
     started_at = ended_at - timedelta(seconds=len(body) / RATE / 4)
     team = centre.five_teams[0]

@@ -86,6 +86,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "audit.Node": _declare(_STAYS, none="log level node_index hash"),
     "audit.Checkpoint": _declare(_STAYS, none="log size origin root note fingerprint sealed_at"),
     "audit.Anchor": _declare(_STAYS, none="log size key anchored_at"),
+    "audit.Cosignature": _declare(_STAYS, none="log size witness lines witnessed_at anchor_key"),
+    "audit.TimeStamp": _declare(_STAYS, none="log size response stamped_at anchor_key"),
     "audit.SealingKey": _declare(_STAYS, none="fingerprint public_key introduced_at number"),
     "audit.LogTerm": _declare(
         "stays as evidence of why a log was kept that long",
@@ -104,6 +106,11 @@ PERSONAL_DATA: dict[str, Declaration] = {
         "agreed_at replaced_at done_at",
         staff_reference="proposed_by agreed_by",
     ),
+    "audit.Stream": _declare(
+        _STAYS,
+        none="destination address directed_at ended_at error failing_since incident_raised_at",
+    ),
+    "audit.StreamCursor": _declare(_STAYS, none="stream log next_index missing delivered_at"),
     "accounts.Controller": _declare(_STAYS, none="id name slug time_zone rules_released_at"),
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),

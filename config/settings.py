@@ -189,11 +189,16 @@ STREAM_RANGE_BYTES = 1024 * 1024
 # The name all checkpoints of this installation begin with; it never changes.
 AUDIT_ORIGIN = env.str("AUDIT_ORIGIN", default=f"{urlsplit(BASE_URL).hostname}/tallenne")
 AUDIT_SEAL_KEYS_DIR = env.path("AUDIT_SEAL_KEYS_DIR", default=None)
+AUDIT_SEAL_TOKEN = env.str("AUDIT_SEAL_TOKEN", default="")
 AUDIT_SEAL_INTERVAL_SECONDS = env.float("AUDIT_SEAL_INTERVAL_SECONDS", default=1.0)
 AUDIT_SEAL_BATCH_SIZE = 5000
 AUDIT_ANCHOR_INTERVAL_SECONDS = env.int("AUDIT_ANCHOR_INTERVAL_SECONDS", default=60)
 # No shorter than any log is kept: 36 months and what a month may be late.
 AUDIT_ANCHOR_KEPT_DAYS = env.int("AUDIT_ANCHOR_KEPT_DAYS", default=1200)
+AUDIT_STREAM_FILE = env.path("AUDIT_STREAM_FILE", default=None)
+AUDIT_WITNESSES: list[str] = env.list("AUDIT_WITNESSES", default=[])
+AUDIT_TSA_URL = env.str("AUDIT_TSA_URL", default="")
+AUDIT_TSA_CERTIFICATE = env.path("AUDIT_TSA_CERTIFICATE", default=None)
 AUDIT_DETAIL_KEPT_DAYS = env.int("AUDIT_DETAIL_KEPT_DAYS", default=365)
 
 CELERY_BEAT_SCHEDULE = {

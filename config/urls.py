@@ -43,3 +43,4 @@ urlpatterns = [
     path("admin/", admin.site.urls),
 ]
 handler404 = "config.views.not_found"
+handler500 = "config.views.failed"

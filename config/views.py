@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from django.contrib.auth.decorators import login_not_required
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
@@ -30,3 +33,10 @@ def healthz(_request: HttpRequest) -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer alike for what does not exist and what is not yours."""
     return render(request, "404.html", status=404)
+
+
+def failed(_request: HttpRequest) -> HttpResponse:
+    """Answer for what went wrong: 503 where the database is away, which is nobody's mistake."""
+    is_away = isinstance(sys.exc_info()[1], (OperationalError, InterfaceError))
+    # Without the request: who asks, and what her menu is, stands in the database as well.
+    return HttpResponse(render_to_string("500.html"), status=503 if is_away else 500)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from audit import proofs, trees, verify
-from audit.bundles.copies import SUFFIXES, Format, written
+from audit.bundles.copies import SUFFIXES, Format, read_columns, written
 from audit.bundles.orders import Order
-from audit.bundles.selection import Selection, select
+from audit.bundles.selection import Selection, Shown, select
 from audit.bundles.sinks import Folder, Sink
 from audit.events import EventType
 from audit.models import Checkpoint, Event
@@ -44,7 +45,6 @@ class Built:
             else:
                 self.ranges.append([first, last])
         self.events += part["events"]
-        self.outside += part["outside"]
         self.at = part["at"]
 
 
@@ -60,16 +60,12 @@ def build(order: Order, sink: Sink) -> Iterator[int | Built]:
     head = Checkpoint.objects.get(log=order.log, size=order.size)
     selection = select(wanted=order.wanted, size=order.size)
     built = Built()
-    number = 0
-    while built.at < selection.count:
-        number += 1
-        part = _noted(sink, number)
-        if part is None:
-            part = _write_part(order, selection, sink, built.at, number)
-            if isinstance(sink, Folder):
-                sink.note(f"{number:06}", part)
-        built.add(part)
-        yield part["events"]
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        for part in _parts(order, selection, sink, beside):
+            built.add(part)
+            yield part["events"]
+    if selection.inside is not None:
+        built.outside = built.events - selection.inside
     for name, content in _frame(order, head, built).items():
         sink.write(name, content)
         built.files.append(_entry(name, content))
@@ -97,33 +93,62 @@ def manifest(order: Order, built: Built) -> bytes:
     return (json.dumps(said, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+def _parts(
+    order: Order, selection: Selection, sink: Sink, beside: Executor
+) -> Iterator[dict[str, Any]]:
+    """Write part after part: one is written beside while the next is read."""
+    pending: Future[dict[str, Any]] | None = None
+    at = number = 0
+    while at < selection.count:
+        number += 1
+        part = _noted(sink, number)
+        read = None if part else _read_part(order, selection, at)
+        if pending is not None:
+            yield pending.result()
+            pending = None
+        if read:
+            at = min(at + EVENTS_PER_PART, selection.count)
+            pending = beside.submit(_write_part, order, sink, number, *read, at)
+        elif part:
+            at = part["at"]
+            yield part
+    if pending is not None:
+        yield pending.result()
+
+
+def _read_part(order: Order, selection: Selection, at: int) -> tuple[Shown, bytes]:
+    shown = selection.stretch(at, EVENTS_PER_PART)
+    return shown, read_columns(order.form, log=order.log, shown=shown)
+
+
 def _noted(sink: Sink, number: int) -> dict[str, Any] | None:
     return sink.noted(f"{number:06}") if isinstance(sink, Folder) else None
 
 
 def _write_part(
-    order: Order, selection: Selection, sink: Sink, at: int, number: int
+    order: Order, sink: Sink, number: int, shown: Shown, columns: bytes, at: int
 ) -> dict[str, Any]:
-    shown = selection.stretch(at, EVENTS_PER_PART)
     contents = {
-        f"events/{number:06}.jsonl": shown.bodies.encode(),
+        f"events/{number:06}.jsonl": shown.bodies,
         f"events/{number:06}.leaves": shown.hashes,
     }
     if order.form is not Format.JSONL:
         contents[f"copy/{number:06}.{SUFFIXES[order.form]}"] = written(
-            order.form, log=order.log, shown=shown
+            order.form, log=order.log, shown=shown, columns=columns
         )
     for name, content in contents.items():
         sink.write(name, content)
     files = [_entry(name, content) for name, content in contents.items()]
     files[0] |= {"events": len(shown.indexes), "leaves": files[1]["path"]}
-    return {
+    part = {
         "files": files,
         "ranges": _ranges(shown.indexes),
         "events": len(shown.indexes),
-        "outside": shown.outside,
-        "at": min(at + EVENTS_PER_PART, selection.count),
+        "at": at,
     }
+    if isinstance(sink, Folder):
+        sink.note(f"{number:06}", part)
+    return part
 
 
 def _frame(order: Order, head: Checkpoint, built: Built) -> dict[str, bytes]:
@@ -141,16 +166,26 @@ def _frame(order: Order, head: Checkpoint, built: Built) -> dict[str, bytes]:
     ]
     introductions = proofs.introductions(log=order.log)
     return {
-        verify.CHECKPOINT: head.note.encode(),
+        verify.CHECKPOINT: trees.cosigned_note(head).encode(),
         verify.KEYS: "".join(f"{key}\n" for key in proofs.public_keys(log=order.log)).encode(),
         verify.PROOF: "\n".join(proof).encode(),
         **{
             f"keys/{number:06}.tlog-proof": text.encode()
             for number, text in enumerate(introductions, start=1)
         },
+        **{
+            f"{verify.WITNESSED}{earlier.size:020d}.txt": _continued_from(earlier, head).encode()
+            for earlier in trees.witnessed_heads(head=head)
+        },
         "verify.py": Path(verify.__file__).read_bytes(),
         **{path.name: path.read_bytes() for path in sorted(_READMES.glob("*.txt"))},
     }
+
+
+def _continued_from(earlier: Checkpoint, head: Checkpoint) -> str:
+    """Write the proof that the head continues an earlier one, and that one as it was cosigned."""
+    steps = trees.tree(log=head.log, size=head.size).consistency_proof(earlier.size)
+    return "\n".join([*map(encoded, steps), "", trees.cosigned_note(earlier)])
 
 
 def _continued(order: Order) -> list[dict[str, object]]:
@@ -165,7 +200,9 @@ def _continued(order: Order) -> list[dict[str, object]]:
     ]
 
 
-def _ranges(indexes: list[int]) -> list[list[int]]:
+def _ranges(indexes: Sequence[int]) -> list[list[int]]:
+    if isinstance(indexes, range):
+        return [[indexes.start, indexes.stop]]
     ranges: list[list[int]] = []
     for index in indexes:
         if ranges and ranges[-1][1] == index:

@@ -1,13 +1,16 @@
-"""The tables of the audit log, by what they hold: events, and what seals them."""
+"""The tables of the audit log: events, what seals them, and what others say of that."""
 
 from audit.models.events import AuditDetail, Event, Log
 from audit.models.growth import Cut, LogHold, LogTerm
 from audit.models.sealing import Anchor, Checkpoint, Leaf, Node, Origin, SealingKey
+from audit.models.streaming import Stream, StreamCursor
+from audit.models.witnessing import Cosignature, TimeStamp
 
 __all__ = [
     "Anchor",
     "AuditDetail",
     "Checkpoint",
+    "Cosignature",
     "Cut",
     "Event",
     "Leaf",
@@ -17,4 +20,7 @@ __all__ = [
     "Node",
     "Origin",
     "SealingKey",
+    "Stream",
+    "StreamCursor",
+    "TimeStamp",
 ]

@@ -23,12 +23,13 @@ from audit.notes import encoded
 from audit.operations.events import accountable, append
 from audit.proofs import NotSealed
 from audit.queries import Filter
+from audit.waking import wake_sealer
 
 logger = structlog.get_logger("tallenne.audit")
 
-# The sealer comes every second; a heap of events that waits takes it longer.
+# A heap of events that waits takes the sealer a while.
 PATIENCE_SECONDS = 15.0
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.05
 
 
 def to_zip(*, wanted: Filter, form: Format, actor: Actor, now: datetime) -> Iterator[bytes]:
@@ -141,6 +142,7 @@ def head_with(event_id: UUID, log: str) -> Checkpoint:
     """Wait for the first head whose tree has the event. Raises NotSealed."""
     row = Event.objects.get(event_id=event_id, log=log).id
     deadline = time.monotonic() + PATIENCE_SECONDS
+    wake_sealer()
     while True:
         leaf = Leaf.objects.filter(event=row).first()
         if leaf is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import cast
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
 from django.db import connection, transaction
 
@@ -17,9 +16,9 @@ from audit.events import Actor, EventType, Target, log_of
 from audit.merkle import Frontier, KeptNode, leaf_hash
 from audit.models import Checkpoint, Event, Log, Origin, SealingKey
 from audit.notes import Checkpoint as Head
-from audit.notes import fingerprint, public_bytes
+from audit.notes import Signer, fingerprint, public_bytes
 from audit.operations.events import append
-from audit.sealing_keys import SealingKeys, SealingKeysUnavailable
+from audit.sealing_keys import Keys, SealingKeysUnavailable
 
 ACTOR = Actor.system("sealer")
 # The first of the two numbers of our advisory lock in PostgreSQL; the second is the log's.
@@ -53,7 +52,7 @@ class _Row:
 class Sealer:
     """Seals logs one step at a time; remembers the frontier of each, and checks it each time."""
 
-    def __init__(self, keys: SealingKeys) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._keys = keys
         self._frontiers: dict[str, Frontier] = {}
 
@@ -139,9 +138,7 @@ class Sealer:
             sealed_at=now,
         )
 
-    def _signers(
-        self, rows: Sequence[_Row], previous: Checkpoint | None
-    ) -> list[Ed25519PrivateKey]:
+    def _signers(self, rows: Sequence[_Row], previous: Checkpoint | None) -> list[Signer]:
         """
         Give who signs: the key that signed last, until one introduced in its place is sealed.
 
@@ -162,17 +159,19 @@ class Sealer:
             names = list(newest[:1])
         found = [key for name in dict.fromkeys(names) if name and (key := self._keys.find(name))]
         if not found or _fingerprint(found[0]) != names[0]:
-            raise SealingKeysUnavailable("The key that signs this log is not in the folder.")
+            raise SealingKeysUnavailable(
+                "The key that signs this log is not where the sealing keys are."
+            )
         return found
 
 
 @transaction.atomic
-def introduce_key(*, keys: SealingKeys, now: datetime) -> str | None:
+def introduce_key(*, keys: Keys, now: datetime) -> str | None:
     """
     Record in every log the key that signs from now on, if it is new; the first one is made.
 
     Gives the fingerprint of a key that was introduced. A key that was lost is replaced by a new
-    one only by hand: see `docs/how-to/seal-the-audit-log.md`.
+    one only by hand: see `docs/how-to/witness-the-audit-log.md`.
 
     Raises SealingKeysUnavailable.
     """
@@ -182,7 +181,7 @@ def introduce_key(*, keys: SealingKeys, now: datetime) -> str | None:
     key = keys.current()
     if key is None:
         if newest is not None:
-            raise SealingKeysUnavailable("The folder of the sealing keys is empty.")
+            raise SealingKeysUnavailable("There is no sealing key where they are.")
         key = keys.create(now=now)
     public_key = public_bytes(key.public_key())
     name = fingerprint(public_key)
@@ -293,5 +292,5 @@ def _raise_incident(log: str, vanished: int, now: datetime) -> None:
     )
 
 
-def _fingerprint(key: Ed25519PrivateKey) -> str:
+def _fingerprint(key: Signer) -> str:
     return fingerprint(public_bytes(key.public_key()))

@@ -29,7 +29,9 @@ from audit.verification.rows import (
     nodes_of,
     stretches,
 )
+from audit.verification.time_stamps import count_stamped
 from audit.verification.verdicts import MOST_FAULTS, Verdict
+from audit.verification.witnesses import count_witnessed
 
 # No transaction that writes an event lasts longer: by so much rows may come out of their order.
 LONGEST_TRANSACTION = timedelta(hours=1)
@@ -89,6 +91,8 @@ def verify_log(
         checked.rows_without_leaf()
         checked.keys()
         checked.origins()
+        count_witnessed(verdict)
+        count_stamped(verdict)
         if anchored is not None:
             anchored.compare(checked.restarts)
     verdict.sort()

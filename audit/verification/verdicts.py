@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from audit.events import Outcome
@@ -45,6 +46,22 @@ class Fault:
         return f"{where}: {self.what}" if where else self.what
 
 
+@dataclass(frozen=True, slots=True)
+class Attested:
+    """How many heads somebody outside has seen, and the newest of them."""
+
+    by: str
+    heads: int
+    size: int
+    at: datetime  # by the clock out there
+
+    def __str__(self) -> str:
+        return (
+            f"{self.by}: {self.heads} heads, the newest of {self.size} events at "
+            f"{self.at:%Y-%m-%d %H:%M:%S} UTC"
+        )
+
+
 @dataclass(slots=True)
 class Verdict:
     """What was found out about a log: see `State`. `faults` are the first ones, by place."""
@@ -57,6 +74,7 @@ class Verdict:
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)  # SHA-256 of those relied on
+    attested: dict[str, Attested] = field(default_factory=dict)  # by the witness's key
     is_complete: bool = True
 
     @property
@@ -100,6 +118,16 @@ class Verdict:
             "root": self.root,
             "anchors": self.anchors,
             "keys": self.keys,
+            "attested": [
+                {
+                    "by": one.by,
+                    "key": key,
+                    "heads": one.heads,
+                    "size": one.size,
+                    "at": one.at.isoformat(),
+                }
+                for key, one in self.attested.items()
+            ],
             "faults": [
                 {"what": fault.what, "leaf_index": fault.leaf_index, "event": fault.event}
                 for fault in self.faults

@@ -55,9 +55,24 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
     "AUDIT_ORIGIN": ("all", "the name all heads of the audit log begin with; never changed"),
     "AUDIT_SEAL_KEYS_DIR": ("seal", "folder of the keys that sign the audit log, mode 0700"),
+    "AUDIT_SEAL_TOKEN": (
+        "seal",
+        "token that signs in place of the folder's keys: "
+        "pkcs11:token=…?module-path=…&pin-source=… (RFC 7512)",
+    ),
     "AUDIT_SEAL_INTERVAL_SECONDS": ("seal", "how often what waits is sealed"),
     "AUDIT_ANCHOR_INTERVAL_SECONDS": ("seal", "how often a log's head is anchored at most"),
     "AUDIT_ANCHOR_KEPT_DAYS": ("seal", "how long an anchored head is locked"),
+    "AUDIT_STREAM_FILE": ("stream", "file that says where the audit log is streamed to"),
+    "AUDIT_WITNESSES": (
+        "seal",
+        "who cosigns anchored heads: key (name+hash+key) and address each, with commas between",
+    ),
+    "AUDIT_TSA_URL": ("seal", "time-stamping authority (RFC 3161) of one anchored head a day"),
+    "AUDIT_TSA_CERTIFICATE": (
+        "work, seal",
+        "file of the certificates (PEM) by which time stamps are checked",
+    ),
     "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
     "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
     "SECURE_SSL_REDIRECT": ("web", "sends http to https"),

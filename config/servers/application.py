@@ -24,6 +24,9 @@ PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE", "SSL_C
 
 WATCH_SECONDS = 0.5
 BEAT_FILE = "celerybeat-schedule"
+# The streamer runs where somebody has said where to.
+STREAM_FILE = "AUDIT_STREAM_FILE"
+STREAMER = ("streamer", ["manage.py", "stream_audit"], "stream")
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Application:
             ("worker purge", _worker("purge"), "purge"),
             ("beat", self._beat(), "beat"),
             ("sealer", ["manage.py", "seal_audit"], "seal"),
+            *([STREAMER] if STREAM_FILE in self.environments["stream"] else []),
             ("web", self._web(), "web"),
         )
 

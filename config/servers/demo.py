@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from config.servers import application, environment, local, ports
-from config.servers.application import Application
+from config.servers.application import STREAM_FILE, Application
 from config.servers.local import Report, Servers, timed
 from config.servers.process import Process
 
@@ -25,6 +26,8 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
     def product_of(servers: Servers) -> Application:
         here = {"BASE_URL": f"http://localhost:{port}"}  # others may have started the servers
         environments = {role: servers.environment(role) | here for role in environment.ROLES}
+        if STREAM_FILE in os.environ:
+            environments["stream"][STREAM_FILE] = os.environ[STREAM_FILE]
         return Application(environments, servers.data, port)
 
     def prepare_database(servers: Servers) -> Process:

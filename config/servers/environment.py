@@ -12,7 +12,7 @@ from config.servers import identities, postgresql, seaweedfs
 from config.servers.files import make_private, read_environment, write_environment
 from config.servers.passwords import Secrets
 
-ROLES = ("owner", "web", "work", "purge", "seal", "cut", "beat")
+ROLES = ("owner", "web", "work", "purge", "seal", "cut", "stream", "beat")
 
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
@@ -22,6 +22,7 @@ S3_OF_ROLE = {
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
     "cut": (),
+    "stream": (),
     "beat": (),
 }
 LOGIN_OF_ROLE = {
@@ -31,6 +32,7 @@ LOGIN_OF_ROLE = {
     "purge": "tallenne_purge",
     "seal": "tallenne_seal",
     "cut": "tallenne_cut",
+    "stream": "tallenne_stream",
 }
 HOLDS_KEYRING = ("web", "work")
 
@@ -44,6 +46,7 @@ ROLE_OF_COMMAND = {
     "reconcile": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",
+    "stream_audit": "stream",
 }
 ROLE_OF_OTHER_COMMANDS = "work"
 # It lists as the purge does, and asks for legal holds as only the content identity may.

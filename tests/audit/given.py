@@ -15,7 +15,7 @@ from audit.events import Actor, EventType, NewEvent, Target
 from audit.models import Event
 from audit.operations import append_alone
 
-SEALED_TABLES = ("anchor", "checkpoint", "leaf", "node", "origin")
+SEALED_TABLES = ("cosignature", "time_stamp", "anchor", "checkpoint", "leaf", "node", "origin")
 ALICE = Actor.user(UUID("a11ce000-0000-4000-8000-000000000001"), role="coach")
 
 
@@ -96,7 +96,8 @@ def go_back_to(size: int) -> None:
     """Bring the tables back to an earlier size, as a restored backup does."""
     for table in SEALED_TABLES:
         run(f"ALTER TABLE audit_{table} DISABLE TRIGGER USER")
-    run(f"DELETE FROM audit_anchor WHERE size > {size}")
+    for table in ("cosignature", "time_stamp", "anchor"):
+        run(f"DELETE FROM audit_{table} WHERE size > {size}")
     run(f"DELETE FROM audit_checkpoint WHERE size > {size}")
     run("ALTER TABLE audit_event DISABLE TRIGGER USER")
     run(

@@ -35,12 +35,12 @@ class Done:
         return cast(dict[str, Any], orjson.loads(self.out.strip().splitlines()[-1]))
 
 
-def manage(stage: Stage, *command: str, role: Role) -> Done:
-    """Run a command to its end as that role."""
+def manage(stage: Stage, *command: str, role: Role, **settings: str) -> Done:
+    """Run a command to its end as that role, with these settings besides its own."""
     ran = subprocess.run(
         [sys.executable, "manage.py", *command],
         cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **stage.environment(role)},
+        env={"PATH": os.environ["PATH"], **stage.environment(role), **settings},
         capture_output=True,
         text=True,
         timeout=TIMEOUT_SECONDS,

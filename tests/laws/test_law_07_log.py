@@ -29,7 +29,7 @@ def tables_of_the_log() -> list[str]:
         return ["audit_event", *(name for (name,) in cursor.fetchall())]
 
 
-@pytest.mark.parametrize("role", ["web", "work", "purge", "cut", "owner"])
+@pytest.mark.parametrize("role", ["web", "work", "purge", "cut", "stream", "owner"])
 def test_update_delete_and_truncate_are_refused(centre: Centre, role: Role):
     centre.call()
     before = sorted(map(repr, Event.objects.values_list()))

@@ -95,10 +95,13 @@ class Window:
         )
         return str(found).strip()
 
-    def violations(self) -> list[str]:
-        """What axe finds wrong with the page as it stands."""
+    def violations(self, *rules: str) -> list[str]:
+        """What axe finds wrong with the page as it stands, by all its rules or by those named."""
         before = list(self.complaints)
-        found = Axe().run(self.page).response["violations"]
+        options: dict[str, Any] = {"resultTypes": ["violations"]}
+        if rules:
+            options["runOnly"] = list(rules)
+        found = Axe().run(self.page, options=options).response["violations"]
         # Axe copies the styles of the waveform into the page, which the page rightly refuses it.
         self.complaints[:] = before
         return [f"{one['id']}: {node['html'][:200]}" for one in found for node in one["nodes"]]

@@ -111,6 +111,9 @@ class Command(BaseCommand):
         check.add_argument("--json", action="store_true", help="of the database: say it as JSON")
         check.add_argument("--key", help="a file of public keys, or the key itself")
         check.add_argument("--anchors", type=Path, help="a folder of anchored heads")
+        check.add_argument(
+            "--witness", action="append", default=[], help="the key of one who must have seen it"
+        )
         partitions = _deed(
             deeds, "partitions", "create the partitions of the coming months", PARTITIONS_EXAMPLE
         )
@@ -198,7 +201,13 @@ class Command(BaseCommand):
                 self.stdout.write(key)
 
     def _verify(
-        self, *, paths: list[Path], key: str | None, anchors: Path | None, **options: Any
+        self,
+        *,
+        paths: list[Path],
+        key: str | None,
+        anchors: Path | None,
+        witness: list[str],
+        **options: Any,
     ) -> None:
         if not paths:
             sys.exit(self._verify_database(**options))
@@ -206,6 +215,7 @@ class Command(BaseCommand):
             key for log in queries.logs() for key in proofs.public_keys(log=log_name(log))
         )
         given = ["--key", keys, *(["--anchors", str(anchors)] if anchors else [])]
+        given += [f"--witness={one}" for one in witness]
         sys.exit(verify.main([*map(str, paths), *given]))
 
     def _verify_database(
@@ -234,7 +244,8 @@ class Command(BaseCommand):
                 f"{verdict.state.upper()}: log {verdict.log}, {verdict.events} events, "
                 f"{verdict.size} leaves, {verdict.anchors} anchored heads"
             )
-            for line in (*map(str, verdict.faults), *verdict.notes):
+            said = (*verdict.faults, *verdict.notes, *verdict.attested.values())
+            for line in map(str, said):
                 self.stdout.write(f"  {line}")
         states = {verdict.state for verdict in verdicts}
         if State.TAMPERED in states:
