@@ -2,7 +2,7 @@
 
     python verify.py BUNDLE [BUNDLE ...] --key public-keys.txt [--anchors FOLDER] [--witness KEY]
     python verify.py event.tlog-proof --key public-keys.txt [--witness KEY]
-    python verify.py certificate.json --key public-keys.txt
+    python verify.py certificate.json --key public-keys.txt [--witness KEY]
 
 This file needs Python 3.9 or newer and the package `cryptography`, and nothing else. A bundle is
 an export as a folder or as a .zip; of several the next must continue the one before. Exit code 0:
@@ -939,6 +939,7 @@ class Certificate(NamedTuple):
     """A certificate that was found intact."""
 
     head: Checkpoint
+    note: str
     said: dict[str, Any]
     anchors: int
 
@@ -971,7 +972,8 @@ def _check_certificate(
     said: dict[str, Any], seal: dict[str, Any], keys: Sequence[str], anchors: Sequence[str]
 ) -> Certificate:
     head = open_note(seal["checkpoint"], keys)
-    heads = _heads(anchors, keys, head)
+    # Of the tree up to another head too little is shown to compare that one.
+    heads = [one for one in _heads(anchors, keys, head) if one.size == head.size]
     lines, event = said["lines"], seal["event"]
     places = [line["leaf_index"] for line in lines] + [seal["leaf_index"]]
     if places != sorted(set(places)):
@@ -981,7 +983,7 @@ def _check_certificate(
     remainder = [decode(step) for step in seal["remainder"]]
     if any(len(step) != HASH_BYTES for step in remainder):
         raise Tampered("The seal holds something that is no hash.")
-    if reckon(head.size, [(at, at + 1) for at in places], leaves, remainder, heads) != head.root:
+    if reckon(head.size, [(at, at + 1) for at in places], leaves, remainder) != head.root:
         raise Tampered("The events are not those of the log whose head was signed.")
     if (event["op"], event["out"], event["obj"]) != (
         CERTIFICATE_ISSUED,
@@ -1009,7 +1011,7 @@ def _check_certificate(
         raise Tampered("The counts are not those of the lines.")
     if len({line["conversation"] for line in lines}) != len(lines):
         raise Tampered("A conversation stands on two lines.")
-    return Certificate(head, said, len(heads))
+    return Certificate(head, seal["checkpoint"], said, len(heads))
 
 
 def _line_faults(said: Any) -> list[str]:
@@ -1155,7 +1157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if path.is_dir() or zipfile.is_zipfile(path) or path.suffix == ".zip":
                 bundles.append(_say_bundle(path, keys, anchors, options.jobs, witnesses))
             elif path.suffix == ".json":
-                _say_certificate(path, keys, anchors)
+                _say_certificate(path, keys, anchors, witnesses)
             else:
                 _say_proof(path, keys, witnesses)
         for note in check_chain(bundles):
@@ -1187,9 +1189,12 @@ def _say_proof(path: Path, keys: Sequence[str], witnesses: Sequence[str]) -> Non
     print(proof.extra.decode(errors="replace"))
 
 
-def _say_certificate(path: Path, keys: Sequence[str], anchors: Sequence[str]) -> None:
+def _say_certificate(
+    path: Path, keys: Sequence[str], anchors: Sequence[str], witnesses: Sequence[str]
+) -> None:
     found = check_certificate(path.read_bytes(), keys, anchors)
     said, counts = found.said, found.said["counts"]
+    witnessed = [_witnessed_by(witness, [found.note]) for witness in witnesses]
     print(f"INTACT: certificate {said['id']}, number {said['number']} of run {said['run']['id']}")
     print(f"  {counts['destroyed']} conversations destroyed, each event in {found.head.origin}")
     print(
@@ -1197,6 +1202,8 @@ def _say_certificate(path: Path, keys: Sequence[str], anchors: Sequence[str]) ->
         f"conversations brought back by a hold, {counts['remaining']} remained"
     )
     print(f"  anchored heads compared: {found.anchors}")
+    for line in witnessed:
+        print(f"  {line}")
 
 
 def _say_bundle(

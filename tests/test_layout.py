@@ -26,7 +26,7 @@ def packages() -> set[str]:
     return {
         path.parent.name
         for path in ROOT.glob("*/__init__.py")
-        if path.parent.name not in ("tests", "bench")
+        if path.parent.name not in ("tests", "bench", "faults")
     }
 
 
