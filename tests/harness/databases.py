@@ -117,7 +117,8 @@ class Clones:
     Ready clones of the template: while a test runs, the one before it is made clean again.
 
     What only has other rows is brought back row by row, under a new name, so that no process left
-    over from a test finds the database again. Where more differs it is dropped, and cloned anew.
+    over from a test finds the database again. Where more differs there is a new clone; the old one
+    is dropped when the next run starts, as each DROP DATABASE has the whole server write its disk.
     """
 
     servers: Servers
@@ -161,7 +162,7 @@ class Clones:
                 for _ in range(AT_ONCE):
                     self._ready.put(self._new(owner))
                 while (name := self._used.get()) is not None:
-                    self._ready.put(self._cleaned(owner, name) or self._replaced(owner, name))
+                    self._ready.put(self._cleaned(owner, name) or self._new(owner))
         except psycopg.Error as failure:
             self._ready.put(failure)
 
@@ -191,12 +192,6 @@ class Clones:
             return None
         self._clean_since[renamed] = since
         return renamed
-
-    def _replaced(self, owner: psycopg.Connection, name: str) -> str:
-        # The owner may not end the connections of the other roles.
-        with self._superuser("postgres") as connection:
-            drop(connection, name)
-        return self._new(owner)
 
     def _superuser(self, database: str) -> psycopg.Connection:
         return psycopg.connect(self.servers.superuser_url(database), autocommit=True)

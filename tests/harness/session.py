@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
+from psycopg import sql
+
 from config.servers import Servers, start, unprivileged
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,6 +20,8 @@ DATA = ROOT / ".data" / "test"
 BROKER_DATABASES = 16  # Valkey's default
 # To begin with a new cluster is faster than to drop so many databases.
 CROWDED_DATABASES = 100
+
+QUIET = {"autovacuum": "off", "max_wal_size": "2GB", "checkpoint_timeout": "1h"}
 
 _until_the_end = ExitStack()
 _running: list[Servers] = []
@@ -42,7 +47,24 @@ def begin() -> bool:
         | {"DJANGO_SETTINGS_MODULE": "config.settings", "REDIS_URL": _broker(found)}
     )
     _running.append(found)
+    if is_alone:
+        _quieten(found)
     return is_alone
+
+
+def _quieten(found: Servers) -> None:
+    """
+    Have nothing done to databases behind the tests' back.
+
+    Statistics taken meanwhile would make each database another one than it was (see `pristine`),
+    and a checkpoint each minute has every page written to the log of changes once more.
+    """
+    with psycopg.connect(found.superuser_url("postgres"), autocommit=True) as connection:
+        for name, value in QUIET.items():
+            connection.execute(
+                sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            )
+        connection.execute("SELECT pg_reload_conf()")
 
 
 def _remove_crowded_cluster() -> None:
