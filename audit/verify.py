@@ -873,13 +873,15 @@ _CODE = re.compile(r"[A-Za-z0-9_.:+/-]{1,200}")
 _TEXT = re.compile(r"[\x21-\x7e]{1,1000}")
 _STANDARD = re.compile(r"NIST SP 800-88r2")
 _NOTE = re.compile(r"[^\x00-\x09\x0b-\x1f]*")
+# A name with a question mark may be missing.
 _BODY = {
-    "act": {"ref": _CODE, "t": _CODE},
+    "act": {"ref": _CODE, "role?": _CODE, "t": _CODE},
     "ctl": _ID,
     "id": _ID,
     "obj": {"ref": _ID, "t": _CODE},
     "op": _CODE,
     "out": _CODE,
+    "req?": {"id": _ID},
     "ts": _TIME,
     "v": int,
 }
@@ -1059,9 +1061,11 @@ def _misfit(value: Any, shape: Any, where: str) -> str | None:
     """Say where a value is not of a shape; None if it is, with nothing more and nothing less."""
     here = where or "the certificate"
     if isinstance(shape, dict):
-        if not isinstance(value, dict) or value.keys() != shape.keys():
+        known = {name.rstrip("?"): inner for name, inner in shape.items()}
+        needed = {name for name in shape if not name.endswith("?")}
+        if not isinstance(value, dict) or not needed <= value.keys() <= known.keys():
             return here
-        found = (_misfit(value[name], shape[name], f"{where}.{name}".strip(".")) for name in shape)
+        found = (_misfit(value[name], known[name], f"{where}.{name}".strip(".")) for name in value)
         return next((one for one in found if one), None)
     if isinstance(shape, list):
         if not isinstance(value, list):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import uuid4
 
-from audit import clock, proofs
+from audit import clock, proofs, request_id
 from audit.operations.sealing import Sealer, introduce_key, waiting_logs
 from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
@@ -27,8 +28,8 @@ def destroy(centre: Centre, *conversations: Conversation) -> None:
 
 
 def run_purge(stage: Stage) -> None:
-    """One run, with the rights of the purge."""
-    with stage.acting_as("purge"):
+    """One run, with the rights of the purge, in a task with an id as the worker's."""
+    with stage.acting_as("purge"), request_id.bound(uuid4()):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
 
 
@@ -43,7 +44,7 @@ def seal_logs(stage: Stage) -> None:
 
 def issue_due(stage: Stage) -> Tally:
     """What the task does, with the rights of the worker."""
-    with stage.acting_as("work"):
+    with stage.acting_as("work"), request_id.bound(uuid4()):
         return certificates.issue_due(now=clock.now())
 
 
