@@ -19,6 +19,15 @@ CONNECT_SECONDS = 15.0
 # A block that takes longer has met a server that hangs, or one too slow to be of use.
 STALLED_SECONDS = 60.0
 BLOCK_BYTES = 1024 * 1024
+# What is said of a file of keys that is none, or that may not be read.
+_UNREADABLE = (
+    OSError,
+    TypeError,
+    ValueError,
+    paramiko.SSHException,
+    paramiko.hostkeys.InvalidHostKey,
+    paramiko.pkey.UnknownKeyType,
+)
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
@@ -100,13 +109,17 @@ class SftpReceiver:
             client.close()
 
     def _connect(self, client: paramiko.SSHClient) -> None:
-        client.load_system_host_keys(str(self.known_hosts_file))
+        try:
+            client.load_system_host_keys(str(self.known_hosts_file))
+            key = paramiko.PKey.from_path(self.key_file)
+        except _UNREADABLE as error:
+            raise NotReceived("misconfigured") from error
         client.set_missing_host_key_policy(_Refuse())
         client.connect(
             self.host,
             self.port,
             username=self.user,
-            key_filename=str(self.key_file),
+            pkey=key,
             allow_agent=False,
             look_for_keys=False,
             timeout=CONNECT_SECONDS,

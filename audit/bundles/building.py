@@ -16,7 +16,7 @@ from audit.bundles.orders import Order
 from audit.bundles.selection import Selection, Shown, select
 from audit.bundles.sinks import Folder, Sink
 from audit.events import EventType
-from audit.models import Checkpoint, Event
+from audit.models import Checkpoint, Delivery, Event
 from audit.notes import encoded
 from audit.registry import instant
 
@@ -190,8 +190,14 @@ def _continued_from(earlier: Checkpoint, head: Checkpoint) -> str:
 
 def _continued(order: Order) -> list[dict[str, object]]:
     made = Event.objects.filter(log=order.log, event_type=EventType.BUNDLE_COMPLETED)
-    newest = made.order_by("-happened_at", "-id").values_list("body", flat=True)
-    sizes = {json.loads(body)["x"]["size"] for body in newest[:CONTINUED_BUNDLES]}
+    bodies = list(
+        made.order_by("-happened_at", "-id").values_list("body", flat=True)[:CONTINUED_BUNDLES]
+    )
+    # The newest month that was delivered, however many other exports came after it.
+    month = Delivery.objects.filter(log=order.log).exclude(manifest_digest="").order_by("month")
+    if newest := month.last():
+        bodies += made.filter(body__contains=newest.manifest_digest).values_list("body", flat=True)
+    sizes = {json.loads(body)["x"]["size"] for body in bodies}
     tree = trees.tree(log=order.log, size=order.size)
     return [
         {"size": size, "proof": [encoded(step) for step in tree.consistency_proof(size)]}

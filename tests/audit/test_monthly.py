@@ -20,11 +20,14 @@ from django.test import override_settings
 from django.utils import timezone
 
 from audit import clock, proofs, sftp, verify
+from audit.bundles.copies import Format
 from audit.deliveries import LONGEST_TRANSACTION, bounds, standing
 from audit.events import Actor, EventType, log_name
 from audit.models import Delivery
 from audit.operations import append_many
 from audit.operations.delivering import Delivered, NotDelivered, deliver_months
+from audit.operations.exporting import to_folder
+from audit.queries import Filter
 from audit.receiving import NotReceived, receiver
 from config.servers.identities import EXPORT_BUCKET
 from tests.audit import given
@@ -159,6 +162,26 @@ class TestDeliverMonths:
             .values_list("manifest_digest", flat=True)
         )
         assert list((tmp_path / "work").glob("*/*")) == []
+
+    def test_is_continued_by_the_next_however_many_exports_lie_between(
+        self, sealer, delivering, months, servers, stage, bucket, tmp_path, monkeypatch
+    ):
+        happened_in(months)
+        delivering(**bucket)
+        monkeypatch.setattr("audit.bundles.building.CONTINUED_BUNDLES", 0)
+        next_one = tmp_path / "next"
+
+        for _step in to_folder(
+            target=next_one,
+            wanted=Filter(logs=[None], from_at=bounds(months[-1])[1]),
+            form=Format.JSONL,
+            actor=ACTOR,
+            now=clock.now(),
+        ):
+            pass
+
+        found = {path.name: path for path in fetched(servers, stage, tmp_path / "got")}
+        check([found[names(LOG, months)[-1]], next_one])
 
     def test_puts_each_event_at_a_months_edge_into_one_of_them(
         self, sealer, delivering, months, server
@@ -309,6 +332,9 @@ class TestReceivers:
         other_host = f"[127.0.0.1]:{server.port} {other.with_suffix('.pub').read_text()}"
         (tmp_path / "other_hosts").write_text(other_host)
         (tmp_path / "no_hosts").write_text("")
+        nonsense, cut_off = tmp_path / "nonsense", tmp_path / "cut_off"
+        nonsense.write_bytes(b"\xff\xfe of no use\n")
+        cut_off.write_text("127.0.0.1 ssh-ed25519 AAA\n")
         settings = server.settings
         to = settings["AUDIT_EXPORT_TO"]
         wrong = [
@@ -318,6 +344,9 @@ class TestReceivers:
             ("refused", {"AUDIT_EXPORT_TO": f"{to}/missing"}),
             ("misconfigured", {"AUDIT_EXPORT_TO": to.replace("sftp:", "ftp:")}),
             ("misconfigured", {"AUDIT_EXPORT_KEY_FILE": str(tmp_path / "none")}),
+            ("misconfigured", {"AUDIT_EXPORT_KEY_FILE": str(nonsense)}),
+            ("misconfigured", {"AUDIT_EXPORT_KNOWN_HOSTS_FILE": str(nonsense)}),
+            ("misconfigured", {"AUDIT_EXPORT_KNOWN_HOSTS_FILE": str(cut_off)}),
             ("misconfigured", {"AUDIT_EXPORT_FORMAT": "xml"}),
             ("refused", {"AUDIT_EXPORT_TO": "s3://no-such-bucket/x"}),
             ("unavailable", {"AUDIT_EXPORT_TO": to.replace(f":{server.port}", ":9")}),
