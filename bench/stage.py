@@ -77,6 +77,7 @@ class Stage:
     @contextmanager
     def web(self) -> Iterator[str]:
         """Run the web server in a process of its own, and give its address."""
+        _manage("collectstatic", "--noinput", "--verbosity=0", told=self.environment("web"))
         port = choose(taken=[])
         product = _WebAlone({"web": self.environment("web")}, self.servers.data, port)
         with running(product):
@@ -125,14 +126,19 @@ def _make_database(stage: Stage) -> None:
     postgres = urlunsplit(urlsplit(owner)._replace(path="/postgres"))
     with psycopg.connect(postgres, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {DATABASE}")
-    for command in (["migrate", "--noinput", "--verbosity=0"], ["grant"]):
-        subprocess.run(
-            [sys.executable, "manage.py", *command, "--skip-checks"],
-            cwd=ROOT,
-            env={**os.environ, **stage.environment("owner")},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+    told = stage.environment("owner")
+    _manage("migrate", "--noinput", "--verbosity=0", "--skip-checks", told=told)
+    _manage("grant", "--skip-checks", told=told)
+
+
+def _manage(*command: str, told: dict[str, str]) -> None:
+    subprocess.run(
+        [sys.executable, "manage.py", *command],
+        cwd=ROOT,
+        env={**os.environ, **told},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def _of_bench(url: str) -> str:
