@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import aiohttp
 import psycopg
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 from yarl import URL
@@ -76,7 +77,8 @@ class Chaos:
                 way(chance.uniform(*TAKEN_AWAY_SECONDS))
             self.done[way.__name__.strip("_")] += 1
 
-    def _session(self) -> psycopg.Connection:
+    def session(self) -> psycopg.Connection:
+        """Open one as the owner, as soon as the database has recovered."""
         deadline = time.monotonic() + ANSWER_SECONDS
         while True:
             try:
@@ -87,25 +89,25 @@ class Chaos:
                 time.sleep(0.1)
 
     def _revoked(self, seconds: float) -> None:
-        with self._session() as owner:
+        with self.session() as owner:
             owner.execute(f"REVOKE {RIGHT} FROM tallenne_web")
             self.stop.wait(seconds)
             owner.execute(f"GRANT {RIGHT} TO tallenne_web")
 
     def _locked(self, seconds: float) -> None:
-        with self._session() as owner, owner.transaction():
+        with self.session() as owner, owner.transaction():
             owner.execute("LOCK TABLE audit_event IN ACCESS EXCLUSIVE MODE")
             self.stop.wait(seconds)
 
     def _disk_full(self, seconds: float) -> None:
-        with self._session() as owner:
+        with self.session() as owner:
             owner.execute(DISK_FULL)
             self.stop.wait(seconds)
             owner.execute(DISK_FREE)
 
     def _crashed(self, _seconds: float) -> None:
         """Kill a session's process: PostgreSQL then ends all others, and recovers."""
-        with self._session() as owner:
+        with self.session() as owner:
             (pid,) = owner.execute("SELECT pg_backend_pid()").fetchone() or (0,)
             os.kill(pid, signal.SIGKILL)
 
@@ -128,8 +130,7 @@ def run(centre: Centre, scale: Scale) -> Iterator[Outcome]:
         finally:
             chaos.stop.set()
             thread.join()
-    from django.db import connection
-
+    chaos.session().close()
     connection.close()
     yield _compared(heard, chaos.done)
 
