@@ -47,7 +47,10 @@ def anchor(*, log: str, store: AnchorWriter, now: datetime) -> Anchor | None:
     key = AnchorPlace(log, origin.number, newest.size).key(at=newest.sealed_at)
     retain_until = now + timedelta(days=settings.AUDIT_ANCHOR_KEPT_DAYS)
     store.put(key, newest.note.encode(), retain_until=retain_until)
-    return Anchor.objects.create(log=log, size=newest.size, key=key, anchored_at=now)
+    made = Anchor(log=log, size=newest.size, key=key, anchored_at=now)
+    # Another sealer may have written it down a moment before.
+    Anchor.objects.bulk_create([made], ignore_conflicts=True)
+    return made
 
 
 def check_leads_on(*, log: str, store: AnchorReader) -> None:

@@ -89,10 +89,12 @@ def _keep(head: Checkpoint, said: Said, store: AnchorWriter, now: datetime) -> N
     key = f"{anchored.key}.tsr"
     retain_until = now + timedelta(days=settings.AUDIT_ANCHOR_KEPT_DAYS)
     store.put(key, said.response, retain_until=retain_until)
-    TimeStamp.objects.create(
+    row = TimeStamp(
         log=head.log,
         size=head.size,
         response=said.response,
         stamped_at=said.at,
         anchor_key=key,
     )
+    # Another sealer may have kept one a moment before.
+    TimeStamp.objects.bulk_create([row], ignore_conflicts=True)

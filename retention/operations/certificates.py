@@ -123,18 +123,12 @@ def _issue(run_id: UUID, controller_id: UUID, now: datetime) -> Certificate | No
     )
     certificate.digest = documents.digest_of(certificate.fields, lines_of(certificate))
     certificate.save(force_insert=True)
-    append(
-        event_type=EventType.CERTIFICATE_ISSUED,
+    _say(
+        EventType.CERTIFICATE_ISSUED,
+        certificate,
         actor=ACTOR,
         now=now,
-        log=controller.pk,
-        target=Target("certificate", str(certificate.pk)),
-        facts={
-            "run": run.pk,
-            "version": certificate.number,
-            "conversations": certificate.line_count,
-            "digest": certificate.digest,
-        },
+        conversations=certificate.line_count,
     )
     return certificate
 
@@ -191,19 +185,7 @@ def log_download(*, certificate: Certificate, form: str, actor: Actor, now: date
     Raises `audit.operations.AuditUnavailable`.
     """
     with accountable():
-        append(
-            event_type=EventType.CERTIFICATE_DOWNLOADED,
-            actor=actor,
-            now=now,
-            log=certificate.controller_id,
-            target=Target("certificate", str(certificate.pk)),
-            facts={
-                "run": certificate.run_id,
-                "version": certificate.number,
-                "format": form,
-                "digest": certificate.digest,
-            },
-        )
+        _say(EventType.CERTIFICATE_DOWNLOADED, certificate, actor=actor, now=now, format=form)
 
 
 def delete_past(*, now: datetime) -> int:
@@ -232,20 +214,37 @@ def _delete(certificate: Certificate, now: datetime) -> bool:
         Hold.objects.filter(conversation__in=chunk).delete()
         lifecycle.delete_residual(conversation_ids=chunk)
     Certificate.objects.filter(pk=certificate.pk).delete()
-    append(
-        event_type=EventType.CERTIFICATE_DELETED,
+    _say(
+        EventType.CERTIFICATE_DELETED,
+        certificate,
         actor=Actor.system("purge"),
+        now=now,
+        conversations=len(conversations),
+    )
+    return True
+
+
+def _say(
+    event_type: EventType,
+    certificate: Certificate,
+    *,
+    actor: Actor,
+    now: datetime,
+    **more: str | int,
+) -> None:
+    append(
+        event_type=event_type,
+        actor=actor,
         now=now,
         log=certificate.controller_id,
         target=Target("certificate", str(certificate.pk)),
         facts={
             "run": certificate.run_id,
             "version": certificate.number,
-            "conversations": len(conversations),
             "digest": certificate.digest,
+            **more,
         },
     )
-    return True
 
 
 def _is_alone() -> bool:

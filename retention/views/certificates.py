@@ -14,7 +14,6 @@ from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
 from audit.downloads import send_file
 from audit.events import Actor
-from audit.operations import AuditUnavailable
 from retention import certificate as documents
 from retention import queries
 from retention.models import Certificate
@@ -32,15 +31,7 @@ def certificate(request: SignedInRequest, certificate_id: UUID) -> HttpResponse:
     """Show a certificate, its lines from the place in the log that `after` names."""
     found = _sealed(request, certificate_id)
     after = request.GET.get("after", "")
-    try:
-        log_download(
-            certificate=found,
-            form="html",
-            actor=Actor.user(request.user.reference),
-            now=request.arrived_at,
-        )
-    except AuditUnavailable as error:
-        return _unavailable(request, error)
+    _log(request, found, "html")
     place = int(after) if after.isdecimal() and len(after) < 19 else -1
     lines = list(islice(queries.lines_of(found, after=place), PAGE_LINES + 1))
     shown = [documents.values_of(line) for line in lines[:PAGE_LINES]]
@@ -62,15 +53,7 @@ def certificate(request: SignedInRequest, certificate_id: UUID) -> HttpResponse:
 def certificate_file(request: SignedInRequest, certificate_id: UUID) -> HttpResponseBase:
     """Send a certificate as the file that the offline verifier checks."""
     found = _sealed(request, certificate_id)
-    try:
-        log_download(
-            certificate=found,
-            form="json",
-            actor=Actor.user(request.user.reference),
-            now=request.arrived_at,
-        )
-    except AuditUnavailable as error:
-        return _unavailable(request, error)
+    _log(request, found, "json")
     return send_file(
         request,
         documents.file(found, queries.lines_of(found)),
@@ -87,5 +70,10 @@ def _sealed(request: SignedInRequest, certificate_id: UUID) -> Certificate:
     return found
 
 
-def _unavailable(request: SignedInRequest, error: AuditUnavailable) -> HttpResponse:
-    return render(request, "audit/unavailable.html", {"message": str(error)}, status=503)
+def _log(request: SignedInRequest, certificate: Certificate, form: str) -> None:
+    log_download(
+        certificate=certificate,
+        form=form,
+        actor=Actor.user(request.user.reference),
+        now=request.arrived_at,
+    )

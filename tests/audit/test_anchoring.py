@@ -58,6 +58,21 @@ class TestAnchor:
 
         assert Anchor.objects.count() == 1
 
+    def test_by_two_sealers_at_once_is_written_down_once(self, acting_as, keys):
+        seal_events(keys, 1)
+
+        class Overtaken(anchoring.AnchorWriter):
+            """Another sealer comes between the look and the put."""
+
+            def put(self, key, body, *, retain_until):
+                anchor(log=LOG, store=anchoring.writer(), now=clock.now())
+                return anchoring.writer().put(key, body, retain_until=retain_until)
+
+        with acting_as("seal"):
+            made = anchor(log=LOG, store=Overtaken(), now=clock.now())
+
+        assert made.key == Anchor.objects.get(log=LOG).key
+
     def test_the_oldest_version_is_the_anchor_whatever_is_put_over_it(
         self, acting_as, servers, keys
     ):

@@ -99,6 +99,16 @@ class TestTimeStamp:
 
         assert read_anchors(tmp_path) == ["a head"]
 
+    def test_asked_for_by_two_sealers_is_kept_once(self, keys, authority):
+        works = [Stamping(asked(authority), anchoring.writer()) for _ in range(2)]
+        for work in works:
+            work.begin(log=LOG, now=clock.now())
+        for work in works:
+            work.finish(now=clock.now())
+            work.close()
+
+        assert TimeStamp.objects.count() == 1
+
     def test_is_asked_for_once_a_day(self, keys, authority):
         have_stamped(authority)
         seal_and_anchor(keys)
