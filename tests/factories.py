@@ -9,6 +9,7 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import cast
 from uuid import UUID, uuid4
 
@@ -371,6 +372,7 @@ def _with_role(name: str, role: Role, controller: Controller | None) -> User:
     return made
 
 
+@cache
 def tones(seconds: float, *, rate: int = RATE) -> bytes:
     """A WAV file: the agent's tone on the left, the customer's a fifth higher on the right."""
     samples = array("h")
