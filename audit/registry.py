@@ -86,6 +86,8 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "play": (K.UUID, _("Listening")),
     "previous": (K.DIGEST, _("Previous key")),
     "priority": (K.COUNT, _("Priority")),
+    "proposal": (K.UUID, _("Proposal")),
+    "proposer": (K.UUID, _("Proposed by")),
     "quarantined": (K.UUID, _("Quarantined item")),
     "reason": (K.CODE, _("Reason")),
     "renditions": (K.COUNT, _("Renditions")),
@@ -105,6 +107,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
     "too_late": (K.COUNT, _("Came too late")),
+    "urgency": (K.CODE, _("Urgency")),
     "until": (K.INSTANT, _("Until")),
     "user": (K.UUID, _("Person")),
     "uses": (K.COUNT, _("Permitted uses")),
@@ -151,6 +154,7 @@ def _rule(
 T = EventType
 _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
+_TWO = " proposal proposer"
 _HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
@@ -172,7 +176,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
     ),
     T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
-    T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
+    T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason" + _TWO),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
     T.CONVERSATION_VIEWED: _rule(
@@ -208,12 +212,27 @@ REGISTRY: Mapping[EventType, EventRule] = {
         "rules uses destroy_after state reason rule",
         needs="conversation",
     ),
-    T.RULE_CREATED: _rule(_("A retention rule was created"), _RULE_FACTS + " priority"),
-    T.RULE_CHANGED: _rule(_("A retention rule was changed"), _RULE_FACTS + " priority"),
-    T.RULE_RETIRED: _rule(_("A retention rule was retired"), _RULE_FACTS + " reason"),
+    T.RULE_CREATED: _rule(_("A retention rule was created"), _RULE_FACTS + " priority" + _TWO),
+    T.RULE_CHANGED: _rule(_("A retention rule was changed"), _RULE_FACTS + " priority" + _TWO),
+    T.RULE_RETIRED: _rule(_("A retention rule was retired"), _RULE_FACTS + " reason" + _TWO),
     T.PURPOSE_LIMIT_CHANGED: _rule(
-        _("The limits of a purpose were changed"), "months days changed version legal_basis"
+        _("The limits of a purpose were changed"),
+        "months days changed version legal_basis from" + _TWO,
     ),
+    T.PROPOSAL_MADE: _rule(
+        _("Something was proposed that a second person decides"),
+        _RULE_FACTS + " urgency source run due",
+    ),
+    T.PROPOSAL_REFUSED: _rule(_("A second person refused what was proposed"), "kind rule"),
+    T.PROPOSAL_TAKEN_BACK: _rule(_("What was proposed was taken back"), "kind rule state"),
+    T.APPROVAL_REFUSED: _rule(
+        _("Deciding alone what needs two persons was refused"), "kind reason", DENY
+    ),
+    T.RULE_HASTENED: _rule(
+        _("A shortening was put in force without its cooling time"), "urgency from" + _TWO
+    ),
+    T.RULES_ENFORCED: _rule(_("The time of rules that waited has come"), "from"),
+    T.RULES_RELEASED: _rule(_("A company's rules were released from observation"), _TWO),
     T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(
@@ -251,6 +270,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.PURGE_RUN_RELEASED: _rule(_("A purge run that was stopped was released"), "due" + _TWO),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),

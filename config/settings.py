@@ -183,6 +183,9 @@ PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
+RULE_COOLING_DAYS = env.int("RULE_COOLING_DAYS", default=7)
+if (0 if DEMO else 7) > RULE_COOLING_DAYS:
+    raise ImproperlyConfigured("RULE_COOLING_DAYS is 7 at least: who shortens a rule is not alone.")
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30

@@ -92,9 +92,11 @@ def fields_of(
                     "number": version.number,
                     "legal_basis": version.legal_basis,
                     "in_force_from": _instant(version.in_force_from),
-                    "approved_by": [str(version.created_by.reference)]
-                    if version.created_by
-                    else [],
+                    "approved_by": [
+                        str(person.reference)
+                        for person in (version.created_by, version.approved_by)
+                        if person
+                    ],
                 }
                 for version in rules
             ],

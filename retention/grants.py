@@ -6,6 +6,7 @@ _READ = [
     ("SELECT", "TABLE retention_hold"),
     ("SELECT", "TABLE retention_matter"),
     ("SELECT", "TABLE retention_matterhandler"),
+    ("SELECT", "TABLE retention_proposal"),
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
     ("SELECT", "TABLE retention_recomputation"),
@@ -21,9 +22,17 @@ _HOLD = [
 ]
 _RULE = [
     ("INSERT, UPDATE", "TABLE retention_retentionrule"),
-    # A version is never changed, only followed by another.
-    ("INSERT", "TABLE retention_ruleversion"),
-    ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
+    # What is law is never changed, only followed by another, or taken back before it speaks.
+    ("INSERT, UPDATE (taken_back_at, taken_back_by_id)", "TABLE retention_ruleversion"),
+    ("INSERT, UPDATE (taken_back_at, taken_back_by_id)", "TABLE retention_purposelimit"),
+    (
+        "INSERT, UPDATE (state, decided_at, decided_by_id, decision_reason)",
+        "TABLE retention_proposal",
+    ),
+    ("UPDATE (released_at)", "TABLE accounts_source"),
+    ("UPDATE (rules_released_at)", "TABLE accounts_controller"),
+    # Locked while its release is proposed.
+    ("UPDATE (heartbeat_at)", "TABLE retention_purgerun"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
 _CERTIFY = [
@@ -42,6 +51,7 @@ _PURGE = [
     # Past their term, which the database checks.
     *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
+    ("UPDATE (used_at)", "TABLE retention_proposal"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     # For `reconcile`: events that no partition was made for.
     ("SELECT", "TABLE audit_misplaced"),
@@ -51,6 +61,9 @@ _PURGE = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_work": _READ
+    + _HOLD
+    + _CERTIFY
+    + [("INSERT, UPDATE", "TABLE retention_recomputation")],
     "tallenne_purge": _READ + _PURGE,
 }

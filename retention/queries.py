@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, RoleAssignment, User
+from accounts.models import Controller, Purpose, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
 from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
@@ -19,6 +19,7 @@ from retention.models import (
     Certificate,
     Destruction,
     Matter,
+    Proposal,
     PurgeRun,
     PurposeLimit,
     Recomputation,
@@ -67,7 +68,7 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
     )
     limits = {
         limit.purpose_id: Limit(limit.floor_months, limit.ceiling_months)
-        for limit in PurposeLimit.objects.filter(controller=controller)
+        for limit in PurposeLimit.objects.in_force(at=at).filter(controller=controller)
     }
     return RuleBook(
         terms=tuple(terms_of(version) for version in versions),
@@ -77,10 +78,12 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
 
 
 def last_change(controller: Controller) -> datetime | None:
-    """When the controller's rules were last changed."""
-    found = RuleVersion.objects.filter(rule__controller=controller).aggregate(
-        last=Max("created_at")
-    )
+    """
+    When what is kept was last asked to be covered anew, because other rules were in force.
+
+    What was approved and does not speak yet is no change.
+    """
+    found = Recomputation.objects.filter(controller=controller).aggregate(last=Max("requested_at"))
     last: datetime | None = found["last"]
     return last
 
@@ -130,45 +133,71 @@ def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule with the version that speaks now, else its newest."""
+    """A rule with the version that speaks now, else its newest; and those that will speak."""
 
     rule: RetentionRule
     version: RuleVersion
     is_in_force: bool
+    waiting: tuple[RuleVersion, ...]
 
 
 def rules_of(*, controllers: Collection[Controller], at: datetime) -> list[RuleRow]:
     """The controllers' rules by company and name, those retired last."""
     newest: dict[UUID, RuleVersion] = {}
     speaking: dict[UUID, RuleVersion] = {}
-    versions = (
-        RuleVersion.objects.filter(rule__controller__in=controllers)
-        .select_related("rule__controller", "rule__purpose")
-        .order_by("rule__controller__name", "rule__name", "number")
+    waiting: dict[UUID, list[RuleVersion]] = {}
+    versions = RuleVersion.objects.filter(rule__controller__in=controllers).select_related(
+        "rule__controller", "rule__purpose"
     )
-    for version in versions:
+    for version in versions.filter(taken_back_at=None).order_by(
+        "rule__controller__name", "rule__name", "number"
+    ):
         newest[version.rule_id] = version
         if version.in_force_from <= at:
             speaking[version.rule_id] = version
+    for version in versions.waiting(at=at).order_by("in_force_from"):
+        waiting.setdefault(version.rule_id, []).append(version)
     rows = []
     for rule_id, last in newest.items():
         version = speaking.get(rule_id, last)
         in_force = rule_id in speaking and not version.is_retired
-        rows.append(RuleRow(version.rule, version, in_force))
+        later = tuple(one for one in waiting.get(rule_id, ()) if one != version)
+        rows.append(RuleRow(version.rule, version, in_force, later))
     return sorted(rows, key=lambda row: row.version.is_retired)
 
 
 def newest_version(rule: RetentionRule) -> RuleVersion:
-    """The last version of the rule, whether or not it speaks yet."""
-    return rule.versions.select_related("rule").latest("number")
+    """The last version of the rule that stands, whether or not it speaks yet."""
+    versions = rule.versions.select_related("rule")
+    standing = versions.filter(taken_back_at=None).order_by("-number").first()
+    return standing or versions.latest("number")
 
 
-def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
-    """The floors and ceilings by company and purpose."""
+def limits_of(*, controllers: Collection[Controller], at: datetime) -> QuerySet[PurposeLimit]:
+    """The floors and ceilings in force by company and purpose."""
     return (
-        PurposeLimit.objects.filter(controller__in=controllers)
+        PurposeLimit.objects.in_force(at=at)
+        .filter(controller__in=controllers)
         .select_related("controller", "purpose")
         .order_by("controller__name", "purpose__code")
+    )
+
+
+def newest_limit(*, controller: Controller, purpose: Purpose) -> PurposeLimit | None:
+    """The last limit of the purpose that stands, whether or not it speaks yet."""
+    limits = PurposeLimit.objects.filter(controller=controller, purpose=purpose)
+    return limits.filter(taken_back_at=None).order_by("-number").first()
+
+
+def proposals_of(
+    *, controllers: Collection[Controller], deeds: Collection[Proposal.Deed]
+) -> QuerySet[Proposal]:
+    """The proposals that await a second person, oldest first."""
+    return (
+        Proposal.objects.open()
+        .filter(controller__in=controllers, deed__in=deeds)
+        .select_related("controller", "purpose", "rule", "source", "proposed_by")
+        .order_by("proposed_at")
     )
 
 

@@ -11,6 +11,7 @@ from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from retention.operations import certificates, mirror
+from retention.operations.coming_into_force import come_into_force
 from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
@@ -47,6 +48,7 @@ def sweep_holds() -> None:
 @shared_task(acks_late=True, throws=(KeyringUnavailable,))
 def recompute_uses() -> None:
     """Cover conversations anew whose rules have changed, until all are done."""
+    come_into_force(now=clock.now())
     keyring = FileKeyring.from_settings()
     while recompute_next(now=clock.now(), keyring=keyring):
         pass

@@ -50,6 +50,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "RULE_COOLING_DAYS": (
+        "web",
+        "days from the approval of a shorter rule to its taking effect; 7 at least, except in DEMO",
+    ),
     "CERTIFICATE_KEPT_YEARS": (
         "work",
         "years after its issue when a certificate and its residual records are deleted",

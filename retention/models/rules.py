@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Self
+from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
-from accounts.models import Controller, Purpose, User
+from accounts.models import Controller, Purpose
 from recordings.models import Conversation
+from retention.models.enacted import Enacted, EnactedQuerySet, by_two
 
 
 class RetentionRule(models.Model):
@@ -35,20 +36,15 @@ class RetentionRule(models.Model):
         return self.name
 
 
-class RuleVersionQuerySet(models.QuerySet["RuleVersion"]):
+class RuleVersionQuerySet(EnactedQuerySet["RuleVersion"]):
     """Names for when a version speaks."""
 
     def in_force(self, *, at: datetime) -> Self:
         """The newest version of each rule at that time, unless that one retires the rule."""
-        newest = (
-            RuleVersion.objects.filter(rule=OuterRef("rule"), in_force_from__lte=at)
-            .order_by("-number")
-            .values("pk")[:1]
-        )
-        return self.filter(pk=Subquery(newest), is_retired=False)
+        return super().in_force(at=at).filter(is_retired=False)
 
 
-class RuleVersion(models.Model):
+class RuleVersion(Enacted):
     """
     What a rule says from a time on; never changed, only followed by another.
 
@@ -71,11 +67,12 @@ class RuleVersion(models.Model):
 
         ENDED_AT = "ended_at", _("End of the conversation")
 
+    SERIES: ClassVar[tuple[str, ...]] = ("rule",)
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     rule = models.ForeignKey(RetentionRule, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     is_retired = models.BooleanField(default=False)
-    in_force_from = models.DateTimeField()
     kinds = ArrayField(
         models.CharField(max_length=4, choices=Conversation.Kind), default=list, blank=True
     )
@@ -90,10 +87,6 @@ class RuleVersion(models.Model):
         blank=True,
         help_text=_("Without one, content that may hold health data is closed to this purpose."),
     )
-    created_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    created_at = models.DateTimeField()
 
     objects = RuleVersionQuerySet.as_manager()
 
@@ -101,6 +94,7 @@ class RuleVersion(models.Model):
         ordering = ["rule", "-number"]
         constraints = [
             models.UniqueConstraint(name="rule_version_once", fields=["rule", "number"]),
+            by_two("rule_version_approved_by_another"),
             models.CheckConstraint(
                 name="rule_version_keeps_some_time",
                 condition=Q(keep_months__gt=0) | Q(keep_days__gt=0) | Q(is_retired=True),
@@ -111,19 +105,27 @@ class RuleVersion(models.Model):
         return f"{self.rule_id} v{self.number}"
 
 
-class PurposeLimit(models.Model):
+class PurposeLimit(Enacted):
     """The shortest and the longest that a purpose allows at one controller, in calendar months."""
+
+    SERIES: ClassVar[tuple[str, ...]] = ("controller", "purpose")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
     purpose = models.ForeignKey(Purpose, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveIntegerField()
     floor_months = models.PositiveSmallIntegerField(null=True, blank=True)
     ceiling_months = models.PositiveSmallIntegerField(null=True, blank=True)
     source = models.CharField(max_length=300, help_text=_("The statute or decision it rests on."))
 
+    objects = EnactedQuerySet["PurposeLimit"].as_manager()
+
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="purpose_limit_once", fields=["controller", "purpose"]),
+            models.UniqueConstraint(
+                name="purpose_limit_number_once", fields=["controller", "purpose", "number"]
+            ),
+            by_two("purpose_limit_approved_by_another"),
             models.CheckConstraint(
                 name="purpose_limit_floor_below_ceiling",
                 condition=Q(floor_months=None)
@@ -147,6 +149,8 @@ class RecomputationQuerySet(models.QuerySet["Recomputation"]):
 class Recomputation(models.Model):
     """
     One pass over a controller's kept conversations after its rules changed.
+
+    The newest says since when captures go by the rules: see `queries.last_change`.
 
     It goes by conversation id; `reached` is the last one done, so that a killed pass goes on where
     it stood. A newer change of rules replaces it.

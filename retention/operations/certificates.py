@@ -118,7 +118,7 @@ def _issue(run_id: UUID, controller_id: UUID, now: datetime) -> Certificate | No
         run=run,
         counts={**counts, "destroyed": len(waiting), "object_versions": objects},
         rules=RuleVersion.objects.filter(pk__in=versions)
-        .select_related("created_by")
+        .select_related("created_by", "approved_by")
         .order_by("pk"),
     )
     certificate.digest = documents.digest_of(certificate.fields, lines_of(certificate))

@@ -168,7 +168,8 @@ class TestIsWhatHappened:
             assert line["rules"] == [str(use.authority) for use in uses]
         (rule,) = said["rules"]
         version = RuleVersion.objects.get(pk=rule["version"])
-        assert rule["approved_by"] == [str(version.created_by.reference)]
+        both = (version.created_by, version.approved_by)
+        assert rule["approved_by"] == [str(person.reference) for person in both]
 
     def test_what_is_still_present_is_on_none_until_it_is_gone(self, stage):
         company = Company(stage)

@@ -15,7 +15,7 @@ from recordings.operations.uses import NewUse, NotKept, kek_name_for, write_uses
 from retention.models import Recomputation
 from retention.operations.cover import cover
 from retention.operations.recompute import recompute_next, request_recomputation
-from retention.operations.rules import change_rule, create_rule, retire_rule
+from tests.retention.enacting import change_rule, create_rule, retire_rule
 from tests.retention.retention_factories import (
     ENDED,
     NOW,

@@ -25,7 +25,7 @@ from retention.models import Destruction, Hold, Matter, PurgeRun, RuleVersion
 from retention.operations import explain as explaining
 from retention.operations.cover import cover
 from retention.operations.explain import ConversationUnknown, explain
-from retention.operations.rules import change_rule, create_rule
+from tests.retention.enacting import change_rule, create_rule
 from tests.retention.retention_factories import (
     NOW,
     draft,
