@@ -223,7 +223,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Something was proposed that a second person decides"),
         _RULE_FACTS + " urgency source run due",
     ),
-    T.PROPOSAL_REFUSED: _rule(_("A second person refused what was proposed"), "kind rule"),
+    T.PROPOSAL_REFUSED: _rule(_("A second person refused what was proposed"), "kind rule state"),
     T.PROPOSAL_TAKEN_BACK: _rule(_("What was proposed was taken back"), "kind rule state"),
     T.APPROVAL_REFUSED: _rule(
         _("Deciding alone what needs two persons was refused"), "kind reason", DENY

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Team, User
 from recordings.models import Conversation
-from retention.models import Matter, RuleVersion
+from retention.models import Matter, RuleVersion, Urgency
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
+from retention.operations.proposing import Intent
 from retention.operations.rules import Draft
 
 if TYPE_CHECKING:
@@ -109,21 +112,70 @@ class TermsForm(WithProblems):
         )
 
 
-class NewRuleForm(TermsForm):
+class ReasonForm(WithProblems):
+    """Why something is done."""
+
+    reason = forms.CharField(
+        label=_("Reason"), max_length=2000, widget=forms.Textarea(attrs={"rows": 3})
+    )
+
+
+class IntentForm(ReasonForm):
+    """From when what is proposed shall speak, and why."""
+
+    wanted_from = forms.DateField(
+        label=_("In force from"),
+        required=False,
+        input_formats=["%Y-%m-%d"],
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        help_text=_("Empty: as soon as it may. What shortens waits for its cooling time anyway."),
+    )
+    urgency = forms.ChoiceField(
+        label=_("Urgent"),
+        required=False,
+        choices=[("", _("No")), *Urgency.choices],
+        help_text=_("Takes effect without cooling time, and is marked so for good."),
+    )
+
+    field_order: Sequence[str] | None = ("wanted_from", "urgency", "reason")
+
+    def intent(self, controller: Controller) -> Intent:
+        """What was filled in; a date begins at midnight in the company's zone."""
+        said = self.cleaned_data
+        day = said["wanted_from"]
+        zone = ZoneInfo(controller.time_zone)
+        return Intent(
+            reason=said["reason"],
+            wanted_from=datetime.combine(day, time.min, zone) if day else None,
+            urgency=said["urgency"],
+        )
+
+
+class VersionForm(IntentForm, TermsForm):
+    """A version that is proposed: what it says, then from when and why."""
+
+    field_order: Sequence[str] | None = None
+
+    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
+        super().__init__(*args, controllers=controllers, **kwargs)
+        last = ("wanted_from", "urgency", "reason")
+        self.order_fields([*(name for name in self.fields if name not in last), *last])
+
+
+class NewRuleForm(VersionForm):
     """A rule that is to be."""
 
     name = forms.CharField(label=_("Name"), max_length=200)
     controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
     purpose = forms.ModelChoiceField(label=_("Purpose"), queryset=Purpose.objects.all())
 
-    field_order = ("name", "controller", "purpose")
-
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, controllers=controllers, **kwargs)
+        self.order_fields(["name", "controller", "purpose"])
         _only(self.fields["controller"], controllers)
 
 
-class ChangedRuleForm(TermsForm):
+class ChangedRuleForm(VersionForm):
     """A further version of a rule; `based_on` is the one that was looked at."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)
@@ -143,7 +195,7 @@ class ChangedRuleForm(TermsForm):
         }
 
 
-class LimitForm(WithProblems):
+class LimitForm(IntentForm):
     """The shortest and the longest that a purpose allows at a company."""
 
     controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
@@ -156,6 +208,11 @@ class LimitForm(WithProblems):
     )
     source = forms.CharField(
         label=_("Rests on"), max_length=300, help_text=_("The statute or decision it rests on.")
+    )
+
+    field_order = (
+        *("controller", "purpose", "floor_months", "ceiling_months", "source"),
+        *("wanted_from", "urgency", "reason"),
     )
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:

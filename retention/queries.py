@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, Purpose, RoleAssignment, User
+from accounts.models import Controller, Purpose, RoleAssignment, Source, User
 from accounts.roles import Role
-from recordings.models import Conversation, Segment
+from recordings.models import Conversation, PermittedUse, Segment
 from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
 from retention.models import (
     Certificate,
@@ -189,14 +189,43 @@ def newest_limit(*, controller: Controller, purpose: Purpose) -> PurposeLimit | 
     return limits.filter(taken_back_at=None).order_by("-number").first()
 
 
+def observed_sources(*, controllers: Collection[Controller]) -> QuerySet[Source]:
+    """The sources whose conversations purge runs only observe."""
+    return (
+        Source.objects.filter(controller__in=controllers, released_at=None)
+        .select_related("controller")
+        .order_by("controller__name", "name")
+    )
+
+
+def past_and_observed(
+    controller: Controller, source: Source | None, *, at: datetime
+) -> QuerySet[Conversation]:
+    """What has reached its end and is free of holds and requests, of one source or all."""
+    past = Conversation.objects.kept().filter(
+        controller=controller, destroy_after__lte=at, hold_count=0, open_requests=0
+    )
+    return past.filter(source=source) if source is not None else past
+
+
+def used_for(purpose: Purpose, *, controller: Controller) -> QuerySet[Conversation]:
+    """What is kept of the controller and has a use for the purpose by a rule."""
+    uses = PermittedUse.objects.filter(
+        conversation=OuterRef("pk"),
+        purpose=purpose,
+        authority_kind=PermittedUse.AuthorityKind.RULE,
+    )
+    return Conversation.objects.kept().filter(Exists(uses), controller=controller)
+
+
 def proposals_of(
     *, controllers: Collection[Controller], deeds: Collection[Proposal.Deed]
 ) -> QuerySet[Proposal]:
-    """The proposals that await a second person, oldest first."""
+    """The proposals about these companies that await a second person, oldest first."""
     return (
         Proposal.objects.open()
         .filter(controller__in=controllers, deed__in=deeds)
-        .select_related("controller", "purpose", "rule", "source", "proposed_by")
+        .select_related("controller", "purpose", "proposed_by")
         .order_by("proposed_at")
     )
 

@@ -62,7 +62,7 @@ def _last_begun(controller: Controller, now: datetime) -> datetime | None:
     )
     times: list[datetime] = []
     for rows in speaking:
-        begun = rows.filter(in_force_from__lte=now, taken_back_at=None)  # type: ignore[attr-defined]
+        begun = rows.filter(in_force_from__lte=now, taken_back_at=None)
         last = begun.aggregate(last=Max("in_force_from"))["last"]
         times += [last] if last is not None else []
     return max(times, default=None)

@@ -306,18 +306,16 @@ def fields_of(draft: Draft) -> dict[str, Any]:
 
 def draft_of(version: RuleVersion) -> Draft:
     """What the version says."""
-    said = {field.name: getattr(version, field.name) for field in fields(Draft)}
-    return Draft(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    )
+    said: dict[str, Any] = {field.name: getattr(version, field.name) for field in fields(Draft)}
+    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+    return Draft(**said | lists)
 
 
 def draft_from(terms: dict[str, Any]) -> Draft:
     """What a proposal's terms say."""
     version = RuleVersion(**terms)
-    for name in terms:
-        field = RuleVersion._meta.get_field(name)
-        setattr(version, name, field.clean(terms[name], version) if terms[name] else terms[name])
+    others = {field.name for field in RuleVersion._meta.fields} - terms.keys()
+    version.clean_fields(exclude=others)
     return draft_of(version)
 
 

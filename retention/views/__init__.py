@@ -12,7 +12,14 @@ from retention.views.matters import (
     matter_new,
     matters,
 )
+from retention.views.proposals import (
+    proposal,
+    proposal_approve,
+    proposal_refuse,
+    proposal_take_back,
+)
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
+from retention.views.releases import rules_release, run_release, source_release
 from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
 
 __all__ = [
@@ -28,6 +35,10 @@ __all__ = [
     "matter_handler_new",
     "matter_new",
     "matters",
+    "proposal",
+    "proposal_approve",
+    "proposal_refuse",
+    "proposal_take_back",
     "purge_run",
     "purge_run_progress",
     "purge_runs",
@@ -35,5 +46,8 @@ __all__ = [
     "rule_new",
     "rule_retire",
     "rules",
+    "rules_release",
+    "run_release",
+    "source_release",
     "uncovered",
 ]

@@ -7,17 +7,21 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
 from recordings.paging import page_of
 from retention import queries
-from retention.models import PurgeRun
+from retention.models import Proposal, PurgeRun
+from retention.operations.releases import stopped_run
 from retention.queries import RunCounts
 from retention.views.guarding import PAGE_SIZE, cursor_of, mine, page_links, sees_all
+from retention.views.rules import proposal_rows
 
-READ = "retention.read"
+READ, CHANGE = "retention.read", "retention.change_rules"
+RELEASES = (Proposal.Deed.RELEASE_SOURCE, Proposal.Deed.RELEASE_RULES)
 
 
 @require_safe
@@ -35,6 +39,8 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
         {
             "rows": [{"run": run, "counts": counts[run.pk]} for run in page.rows],
             "sees_all": sees_all(controllers),
+            "observed": _observed(request),
+            "proposals": proposal_rows(request, controllers, RELEASES),
             **page_links(page),
         },
     )
@@ -57,6 +63,8 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "counts": counts,
             "progress": _progress(run, counts, request),
             "sees_all": sees_all(controllers),
+            "release": run.releases.order_by("-proposed_at").first(),
+            "can_release": request.user.has_perm(CHANGE, None) and run == stopped_run(),
             "persons": destructions.filter(needs_person_at__isnull=False, concluded_at=None)[
                 :PAGE_SIZE
             ],
@@ -88,6 +96,28 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "is_piece": True,
         },
     )
+
+
+def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
+    """What purge runs only observe of the person's companies, and where to propose its release."""
+    controllers = mine(request, READ)
+    sources = queries.observed_sources(controllers=controllers)
+    rows = [
+        (controller, None, reverse("retention:rules_release", args=[controller.pk]))
+        for controller in controllers
+        if controller.rules_released_at is None
+    ] + [
+        (one.controller, one, reverse("retention:source_release", args=[one.pk])) for one in sources
+    ]
+    return [
+        {
+            "controller": controller,
+            "source": source,
+            "count": queries.past_and_observed(controller, source, at=request.arrived_at).count(),
+            "release_url": url if request.user.has_perm(CHANGE, controller) else "",
+        }
+        for controller, source, url in rows
+    ]
 
 
 def _progress(run: PurgeRun, counts: RunCounts, request: SignedInRequest) -> dict[str, Any]:

@@ -24,8 +24,10 @@ from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Hold, PurgeRun, RetentionRule
+from retention.operations.proposing import Intent
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
+from retention.operations.rules import propose_retirement
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
@@ -127,6 +129,15 @@ def build(centre: Centre) -> Scene:
             "hold_id": Hold.objects.get(matter=matter).pk,
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
+            "proposal_id": propose_retirement(
+                rule=RetentionRule.objects.get(controller=centre.vakka),
+                based_on=1,
+                intent=Intent("Looked at."),
+                user=centre.olga,
+                now=clock.now(),
+            ).pk,
+            "source_id": centre.pbx.pk,
+            "controller_id": centre.vakka.pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),

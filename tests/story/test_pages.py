@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
+from accounts.models import Source
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
@@ -16,8 +17,10 @@ from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
+from retention.models import Certificate, Hold, Matter, Proposal, PurgeRun, RetentionRule
+from retention.operations.proposing import Intent
 from retention.operations.purge.run import purge
+from retention.operations.rules import Draft, propose_change
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
@@ -86,6 +89,13 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
+    yield f"{reverse('retention:rule_new')}?start=coaching"
+    for proposal in Proposal.objects.order_by("proposed_at"):
+        for name in ("proposal", "proposal_approve", "proposal_refuse", "proposal_take_back"):
+            yield reverse(f"retention:{name}", args=[proposal.pk])
+    yield reverse("retention:source_release", args=[centre.pbx.pk])
+    yield reverse("retention:rules_release", args=[centre.vakka.pk])
+    yield reverse("retention:run_release", args=[run.pk])
     yield reverse("retention:certificate", args=[Certificate.objects.get().pk])
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
@@ -122,6 +132,15 @@ def furnish(centre: Centre) -> None:
     Conversation.objects.filter(pk=uncovered.pk).update(destroy_after=None)
     olga = Actor.user(centre.person("olga").reference)
     log, now = centre.vakka.pk, clock.now()
+    Source.objects.create(slug="chats", name="Chats", controller=centre.vakka)
+    propose_change(
+        rule=RetentionRule.objects.get(controller=centre.vakka),
+        draft=Draft(keep_months=3, keep_days=0, legal_basis="6.1.f"),
+        based_on=1,
+        intent=Intent("Six months are too long for coaching."),
+        user=centre.person("olga"),
+        now=now,
+    )
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     owner = centre.person("olga").reference
