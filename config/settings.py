@@ -184,8 +184,8 @@ PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
 RULE_COOLING_DAYS = env.int("RULE_COOLING_DAYS", default=7)
-if (0 if DEMO else 7) > RULE_COOLING_DAYS:
-    raise ImproperlyConfigured("RULE_COOLING_DAYS is 7 at least: who shortens a rule is not alone.")
+if RULE_COOLING_DAYS < 7 and not DEMO:
+    raise ImproperlyConfigured("RULE_COOLING_DAYS is 7 at least: a shorter rule must not hurry.")
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30

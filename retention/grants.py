@@ -31,8 +31,6 @@ _RULE = [
     ),
     ("UPDATE (released_at)", "TABLE accounts_source"),
     ("UPDATE (rules_released_at)", "TABLE accounts_controller"),
-    # Locked while its release is proposed.
-    ("UPDATE (heartbeat_at)", "TABLE retention_purgerun"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
 _CERTIFY = [

@@ -71,12 +71,11 @@ def propose_run_release(*, run: PurgeRun, reason: str, user: User, now: datetime
     Raises as `propose_source_release`; NotEntitled also for who is entitled at some companies only.
     """
     check_can_change_rules(user=user, controller=None)
-    # Until the commit no purge brings the number up to date.
-    run = PurgeRun.objects.select_for_update(no_key=True).get(pk=run.pk)
-    if run != stopped_run():
+    stopped = stopped_run()
+    if stopped is None or stopped != run:
         raise NothingToRelease
-    proposal = Proposal(deed=Deed.RELEASE_RUN, run=run, terms={"due": run.due_count})
-    return _propose(proposal, reason, user, now, {"due": run.due_count})
+    proposal = Proposal(deed=Deed.RELEASE_RUN, run=stopped, terms={"due": stopped.due_count})
+    return _propose(proposal, reason, user, now, {"due": stopped.due_count})
 
 
 def stopped_run() -> PurgeRun | None:
