@@ -86,7 +86,10 @@ def proposal(request: SignedInRequest, proposal_id: UUID) -> HttpResponse:
 def proposal_approve(request: SignedInRequest, proposal_id: UUID) -> HttpResponse:
     """Approve, once it was confirmed with a reason."""
     row = _proposal(request, CHANGE, proposal_id)
-    consequence = _("What shortens takes effect when its cooling time is over.")
+    effect = deeds.effect_of(row, now=request.arrived_at)
+    consequence = _("Approved now, it would take effect %(date)s.") % {
+        "date": wording.moment(effect.from_at)
+    }
     if row.urgency:
         consequence = _("It is urgent: it takes effect without cooling time, and is marked so.")
     elif row.deed == Deed.RELEASE_RUN:

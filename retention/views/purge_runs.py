@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
+from accounts.models import Controller, Source
 from accounts.permissions import needs_permission
 from recordings.paging import page_of
 from retention import queries
@@ -102,11 +103,14 @@ def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
     """What purge runs only observe of the person's companies, and where to propose its release."""
     controllers = mine(request, READ)
     sources = queries.observed_sources(controllers=controllers)
-    rows = [
+    proposals = queries.proposals_of(controllers=controllers, deeds=RELEASES)
+    proposed = set(proposals.values_list("controller_id", "source_id"))
+    rows: list[tuple[Controller, Source | None, str]] = [
         (controller, None, reverse("retention:rules_release", args=[controller.pk]))
         for controller in controllers
         if controller.rules_released_at is None
-    ] + [
+    ]
+    rows += [
         (one.controller, one, reverse("retention:source_release", args=[one.pk])) for one in sources
     ]
     return [
@@ -114,7 +118,10 @@ def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
             "controller": controller,
             "source": source,
             "count": queries.past_and_observed(controller, source, at=request.arrived_at).count(),
-            "release_url": url if request.user.has_perm(CHANGE, controller) else "",
+            "release_url": url
+            if request.user.has_perm(CHANGE, controller)
+            and (controller.pk, source and source.pk) not in proposed
+            else "",
         }
         for controller, source, url in rows
     ]

@@ -40,7 +40,7 @@ def test_a_shorter_rule_is_proposed_approved_and_takes_effect(
     olga.page.wait_for_url("**/proposals/**")
     assert "You proposed it" in olga.page.inner_text("main")
     assert olga.page.locator("text=Approve…").count() == 0
-    proposal = Proposal.objects.get()
+    proposal = Proposal.objects.open().get()
 
     # Sanna finds it on the page of the rules, compares, and approves by the keyboard.
     sanna = window(second_officer(centre.vakka))
