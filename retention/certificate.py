@@ -10,8 +10,8 @@ from itertools import chain, islice
 from typing import Any
 
 from audit import canonical
+from audit.facts import instant
 from audit.proofs import SealedEvent, Witness
-from audit.registry import instant
 from retention.models import Certificate, Destruction, PurgeRun, RuleVersion
 
 VERSION = 1

@@ -16,9 +16,9 @@ from audit.bundles.orders import Order
 from audit.bundles.selection import Selection, Shown, select
 from audit.bundles.sinks import Folder, Sink
 from audit.events import EventType
+from audit.facts import instant
 from audit.models import Checkpoint, Delivery, Event
 from audit.notes import encoded
-from audit.registry import instant
 
 EVENTS_PER_PART = 20_000
 # To so many earlier bundles of the log a later one proves that it continues them.

@@ -36,6 +36,7 @@ def effect_of_version(
     It is compared with what the rule says now and with all that it is going to say.
     """
     if rule is None:
+        # Of several rules the longest wins: one more ends nothing earlier.
         return _effect(False, wanted_from, urgency, now)
     is_shortening = fields is None
     if fields is not None:

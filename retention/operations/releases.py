@@ -110,26 +110,27 @@ def release_run(proposal: Proposal, ground: Ground, now: datetime) -> None:
     _say(EventType.PURGE_RUN_RELEASED, target, ground, now, due=proposal.terms["due"])
 
 
-def use_release(*, run: PurgeRun, now: datetime) -> int | None:
+def waiting_release() -> Proposal | None:
+    """The release that the next run can use: agreed to, not used, and no run came since."""
+    return Proposal.objects.filter(
+        deed=Deed.RELEASE_RUN, run=stopped_run(), state=Proposal.State.APPROVED, used_at=None
+    ).first()
+
+
+def use_release(*, now: datetime) -> int | None:
     """
     How many a run may take that is much larger than usual, or None: two persons released nothing.
 
     A release is used once, in the transaction that writes the row of the run.
     """
-    stopped = stopped_run()
-    if stopped is None:
-        return None
-    release = (
-        Proposal.objects.filter(
-            deed=Deed.RELEASE_RUN, run=stopped, state=Proposal.State.APPROVED, used_at=None
-        )
-        .select_for_update()
-        .first()
-    )
+    release = waiting_release()
     if release is None:
         return None
-    Proposal.objects.filter(pk=release.pk).update(used_at=now)
-    PurgeRun.objects.filter(pk=stopped.pk).update(state=PurgeRun.State.RELEASED, finished_at=now)
+    if not Proposal.objects.filter(pk=release.pk, used_at=None).update(used_at=now):
+        return None  # another worker was faster
+    PurgeRun.objects.filter(pk=release.run_id).update(
+        state=PurgeRun.State.RELEASED, finished_at=now
+    )
     most: int = release.terms["due"]
     return most
 

@@ -223,7 +223,7 @@ def _take_due(worker: _Worker) -> None:
 @transaction.atomic
 def _go_ahead_if_released(run: PurgeRun) -> bool:
     """Whether two persons let this run go ahead, for no more than they knew of."""
-    most = use_release(run=run, now=run.started_at)
+    most = use_release(now=run.started_at)
     if most is None:
         return False
     run.due_count = min(run.due_count, most)

@@ -12,8 +12,8 @@ from django.db import connection, transaction
 
 from audit import canonical
 from audit.events import Actor, EventType, Target
+from audit.facts import instant
 from audit.operations import append
-from audit.registry import instant
 from recordings.models import PermittedUse
 from recordings.objectstore import ObjectExists, ObjectStore
 from recordings.operations import lifecycle
