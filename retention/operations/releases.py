@@ -126,9 +126,10 @@ def use_release(*, now: datetime) -> int | None:
     release = waiting_release()
     if release is None:
         return None
+    assert release.run is not None
     if not Proposal.objects.filter(pk=release.pk, used_at=None).update(used_at=now):
         return None  # another worker was faster
-    PurgeRun.objects.filter(pk=release.run_id).update(
+    PurgeRun.objects.filter(pk=release.run.pk).update(
         state=PurgeRun.State.RELEASED, finished_at=now
     )
     most: int = release.terms["due"]
