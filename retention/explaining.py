@@ -41,7 +41,7 @@ REACHED = (EventType.CONVERSATION_VIEWED, EventType.DIALOG_PLAYED, EventType.CHA
 def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
     """Explain the conversation as its rows stand, for that time."""
     is_kept = conversation.state == Conversation.State.KEPT
-    book = rule_book(controller=conversation.controller, at=at)
+    book = rule_book(controller=conversation.controller, at=at, events_at=at)
     return Explanation(
         conversation=conversation.pk,
         at=at,
@@ -213,7 +213,7 @@ def _rule(version: RuleVersion, *, until_at: datetime, decides: bool, lacks: boo
 
 
 def _unmatched(conversation: Conversation, book: RuleBook) -> tuple[UnmatchedRule, ...]:
-    contact = contact_of(conversation, zone=book.zone)
+    contact = contact_of(conversation, book=book)
     reasons = {
         terms.version: reason
         for terms in book.terms

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from uuid import UUID
 
@@ -60,7 +60,7 @@ class NothingChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a version shall say; empty `kinds`, `teams`, `queues` match every one."""
+    """What a version shall say, under the names that RuleVersion has for it."""
 
     keep_months: int
     keep_days: int
@@ -68,6 +68,16 @@ class Draft:
     kinds: tuple[str, ...] = ()
     teams: tuple[UUID, ...] = ()
     queues: tuple[UUID, ...] = ()
+    directions: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    shortest_seconds: int | None = None
+    longest_seconds: int | None = None
+    is_exclusion: bool = False
+    trigger: str = RuleVersion.Trigger.ENDED_AT
+    cap_months: int | None = None
+    statute: str = ""
     article_9_condition: str = ""
 
 
@@ -266,14 +276,9 @@ def _fields_of(draft: Draft) -> dict[str, object]:
 
 
 def _draft_of(version: RuleVersion) -> Draft:
+    said = {field.name: getattr(version, field.name) for field in fields(Draft)}
     return Draft(
-        keep_months=version.keep_months,
-        keep_days=version.keep_days,
-        legal_basis=version.legal_basis,
-        kinds=tuple(version.kinds),
-        teams=tuple(version.teams),
-        queues=tuple(version.queues),
-        article_9_condition=version.article_9_condition,
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
     )
 
 
@@ -308,6 +313,15 @@ def _add_version(
         created_at=now,
         **_fields_of(draft),
     )
+    said: dict[str, FactValue] = (
+        {"kind": "exclusion"}
+        if draft.is_exclusion
+        else {
+            "months": draft.keep_months,
+            "days": draft.keep_days,
+            "legal_basis": f"gdpr:{draft.legal_basis}",
+        }
+    )
     append(
         event_type=event_type,
         actor=actor_for(user=user, at=now),
@@ -316,9 +330,7 @@ def _add_version(
         target=Target("rule", str(rule.pk), version=str(number)),
         purpose=rule.purpose.code,
         facts={
-            "months": draft.keep_months,
-            "days": draft.keep_days,
-            "legal_basis": f"gdpr:{draft.legal_basis}",
+            **said,
             "conversations": count_affected(
                 controller=rule.controller, purpose=rule.purpose, draft=draft, old=old
             ),
