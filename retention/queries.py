@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, NoticedTime, RoleAssignment, User
+from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
 from retention.event_queries import events_of
@@ -253,6 +253,16 @@ def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
         PurposeLimit.objects.filter(controller__in=controllers)
         .select_related("controller", "purpose")
         .order_by("controller__name", "purpose__code")
+    )
+
+
+def notices_of(*, controllers: Collection[Controller]) -> QuerySet[PrivacyNotice]:
+    """The privacy notices by company, the newest first, with the times they state."""
+    return (
+        PrivacyNotice.objects.filter(controller__in=controllers)
+        .select_related("controller")
+        .prefetch_related("times__purpose")
+        .order_by("controller__name", "-in_force_from")
     )
 
 

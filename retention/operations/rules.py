@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -79,6 +80,15 @@ class Draft:
     cap_months: int | None = None
     statute: str = ""
     article_9_condition: str = ""
+
+
+def draft_from(said: Mapping[str, Any]) -> Draft:
+    """The draft that says this, with lists as tuples."""
+    return Draft(**{name: _unchanging(value) for name, value in said.items()})
+
+
+def _unchanging(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @transaction.atomic
@@ -276,10 +286,7 @@ def _fields_of(draft: Draft) -> dict[str, object]:
 
 
 def _draft_of(version: RuleVersion) -> Draft:
-    said = {field.name: getattr(version, field.name) for field in fields(Draft)}
-    return Draft(
-        **{name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    )
+    return draft_from({field.name: getattr(version, field.name) for field in fields(Draft)})
 
 
 def _differences(version: RuleVersion, draft: Draft) -> list[str]:
