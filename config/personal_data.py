@@ -236,7 +236,7 @@ PERSONAL_DATA: dict[str, Declaration] = {
         "done_count changed_count",
     ),
     "retention.BusinessEvent": _declare(
-        f"says when, and of what by keyed hash; {_NOT_YET}",
+        "deleted `BUSINESS_EVENT_KEPT_DAYS` after it arrived, once nothing kept is about it",
         none="id controller event_type recorded_at",
         customer_reference="reference_hash",
         contact="happened_at",

@@ -28,7 +28,7 @@ _RULE = [
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
 _EVENT = [
-    ("INSERT", "TABLE retention_businessevent"),
+    ("INSERT, DELETE", "TABLE retention_businessevent"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
 _CERTIFY = [

@@ -4,6 +4,31 @@ import django.db.models.deletion
 import uuid_utils.compat
 from django.db import migrations, models
 
+# Like every other part, these go with their conversation's content, never before: without them a
+# use that is counted from an event would end at another time.
+GUARD = """
+CREATE FUNCTION recordings_businessreference_guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' OR EXISTS (SELECT FROM public.recordings_conversation
+               WHERE id = OLD.conversation_id AND state = 'kept') THEN
+        RAISE EXCEPTION '% on % is refused: the conversation is kept.', TG_OP, TG_TABLE_NAME
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER businessreference_guard BEFORE UPDATE OR DELETE ON recordings_businessreference
+    FOR EACH ROW EXECUTE FUNCTION recordings_businessreference_guard();
+CREATE TRIGGER businessreference_refuse_truncate BEFORE TRUNCATE ON recordings_businessreference
+    FOR EACH STATEMENT EXECUTE FUNCTION recordings_refuse();
+"""
+
+UNGUARD = """
+DROP TRIGGER businessreference_refuse_truncate ON recordings_businessreference;
+DROP TRIGGER businessreference_guard ON recordings_businessreference;
+DROP FUNCTION recordings_businessreference_guard();
+"""
+
 
 class Migration(migrations.Migration):
 
@@ -30,4 +55,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('conversation', 'kind', 'reference_hash'), name='business_reference_once')],
             },
         ),
+        migrations.RunSQL(GUARD, UNGUARD),
     ]

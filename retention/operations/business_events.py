@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from accounts.models import Controller
 from audit.events import Actor, EventType, NewEvent, Target
 from audit.operations import append_many
 from recordings.keyring import Keyring
+from recordings.models import BusinessReference, Conversation
 from recordings.operations.hashing import reference_hash
 from retention.event_queries import concerned_by, count_concerned
 from retention.models import BusinessEvent
@@ -81,9 +84,9 @@ def record_events(
     """
     for event in events:
         check_event(event, now=now)
+    said = {_key(event, controller, keyring): event.happened_at for event in events}
     # A capture under way would know neither the event nor be known to it.
     change_alone(controller.pk)
-    said = {_key(event, controller, keyring): event.happened_at for event in events}
     known = _known(controller, said)
     rows = [
         BusinessEvent(
@@ -118,6 +121,24 @@ def record_events(
     )
     concerned = _cover(controller, references, keyring, now) if rows else 0
     return Recorded(new=len(rows), known=len(events) - len(rows), conversations=concerned)
+
+
+@transaction.atomic
+def delete_past(*, now: datetime) -> int:
+    """
+    Delete events that were recorded long ago and whose number nothing bears that is kept.
+
+    What is captured later about such a number ends at its cap. Returns how many there were.
+    """
+    borne = BusinessReference.objects.filter(
+        reference_hash=OuterRef("reference_hash"),
+        conversation__state=Conversation.State.KEPT,
+    )
+    past = BusinessEvent.objects.filter(
+        ~Exists(borne),
+        recorded_at__lt=now - timedelta(days=settings.BUSINESS_EVENT_KEPT_DAYS),
+    )
+    return past.delete()[0]
 
 
 def _cover(

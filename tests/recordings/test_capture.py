@@ -190,7 +190,7 @@ class TestCapture:
     def test_keeps_what_rules_ask_for_and_of_numbers_only_hashes(self, centre: Centre):
         said = {
             "outcome": "sale",
-            "references": (("claim", "K-4711"), ("claim", "k 4711"), ("contract", "K-4711")),
+            "references": (("claim", "K-4711"), ("claim", "k- 4711"), ("contract", "K-4711")),
         }
 
         done = take(centre, call(**said))

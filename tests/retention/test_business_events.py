@@ -9,7 +9,6 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError
-from django.test import override_settings
 
 from accounts.roles import Role
 from audit.models import Event
@@ -20,6 +19,7 @@ from retention.operations import business_events
 from retention.operations.business_events import (
     EventRefused,
     NewBusinessEvent,
+    delete_past,
     record_events,
 )
 from retention.operations.cover import cover
@@ -240,6 +240,21 @@ class TestRecordEvents:
         assert end_of(conversation) == datetime(2027, 6, 22, 11, 0, tzinfo=UTC)
 
 
+class TestDeletePast:
+    def test_takes_what_is_old_and_borne_by_nothing_that_is_kept(self, stage, captured, tell):
+        captured("K-17")
+        gone = captured("K-18")
+        gone.state, gone.withdrawn_at = "withdrawn", NOW
+        gone.save()
+        tell("K-17", "K-18", "K-19")
+        tell("K-20", now=LATER + timedelta(days=2))
+
+        with stage.acting_as("work"):
+            deleted = delete_past(now=LATER + timedelta(days=731))
+
+        assert (deleted, BusinessEvent.objects.count()) == (2, 2)
+
+
 class TestExplain:
     def test_says_what_it_waits_for_and_what_has_come(self, captured, tell):
         conversation = captured("K-17")
@@ -258,29 +273,35 @@ class TestExplain:
 
 
 class TestCommand:
-    def run(self, vakka, *words: str) -> str:
-        printed = StringIO()
-        call_command(
-            "business_event", *words, "--controller", vakka.slug, stdout=printed, stderr=printed
-        )
-        return printed.getvalue()
+    @pytest.fixture
+    def keyring(self, stage):
+        return FileKeyring(stage.keys)
 
-    @pytest.fixture(autouse=True)
-    def _keys(self, keyring, tmp_path):
-        with override_settings(KEYRING_DIR=str(tmp_path / "keys")):
-            yield
+    @pytest.fixture
+    def run(self, stage, vakka):
+        """Run the command as the worker; gives what it printed."""
 
-    def test_records_one(self, vakka, captured):
+        def command(*words: str) -> str:
+            printed = StringIO()
+            with stage.acting_as("work"):
+                call_command(
+                    *("business_event", *words, "--controller", vakka.slug),
+                    stdout=printed,
+                    stderr=printed,
+                )
+            return printed.getvalue()
+
+        return command
+
+    def test_records_one(self, run, captured):
         conversation = captured("K-17")
 
-        printed = self.run(
-            vakka, "claim.closed", "K-17", "--at", "2026-11-21T12:00:00+02:00", "--json"
-        )
+        printed = run("claim.closed", "K-17", "--at", "2026-11-21T12:00:00+02:00", "--json")
 
         assert json.loads(printed) == {"new": 1, "known": 0, "conversations": 1}
         assert end_of(conversation) == datetime(2027, 5, 21, 9, 0, tzinfo=UTC)
 
-    def test_records_a_file_of_either_kind(self, vakka, captured, tmp_path):
+    def test_records_a_file_of_either_kind(self, run, captured, tmp_path):
         conversation = captured("K-17")
         table, lines = tmp_path / "a.csv", tmp_path / "b.jsonl"
         table.write_text(
@@ -292,8 +313,8 @@ class TestCommand:
             '{"event": "claim.closed", "reference": "K-17", "at": "2026-11-21T12:00:00Z"}\n\n'
         )
 
-        first = self.run(vakka, "--file", str(table))
-        again = self.run(vakka, "--file", str(lines))
+        first = run("--file", str(table))
+        again = run("--file", str(lines))
 
         assert first.startswith("2 new, 0 known already; 1 kept")
         assert again.startswith("0 new, 1 known already")
@@ -339,9 +360,9 @@ class TestCommand:
             ["claim.closed", "K-1", "--file", "/nowhere/at.all"],
         ],
     )
-    def test_refuses_wrong_use(self, vakka, words):
+    def test_refuses_wrong_use(self, run, words):
         with pytest.raises(CommandError) as refused:
-            self.run(vakka, *words)
+            run(*words)
 
         assert refused.value.returncode == 2
 
