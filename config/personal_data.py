@@ -125,7 +125,9 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),
     "accounts.Purpose": _declare(_STAYS, none="id code name_fi name_sv name_en"),
-    "accounts.PrivacyNotice": _declare(_STAYS, none="id controller version in_force_from"),
+    "accounts.PrivacyNotice": _declare(
+        _STAYS, none="id controller version in_force_from recorded_at"
+    ),
     "accounts.NoticedTime": _declare(_STAYS, none="id notice purpose months"),
     "accounts.Source": _declare(_STAYS, none="id slug name controller default_team released_at"),
     "accounts.User": _declare(

@@ -96,7 +96,8 @@ def rule_book(
         for limit in PurposeLimit.objects.filter(controller=controller)
     }
     noticed_months: dict[str, dict[UUID, int]] = {}
-    for time in NoticedTime.objects.filter(notice__controller=controller).select_related("notice"):
+    times = NoticedTime.objects.filter(notice__controller=controller, notice__recorded_at__lte=at)
+    for time in times.select_related("notice"):
         noticed_months.setdefault(time.notice.version, {})[time.purpose_id] = time.months
     terms = _terms_until(controller=controller, at=at)
     return RuleBook(

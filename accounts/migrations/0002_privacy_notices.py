@@ -18,6 +18,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
                 ('version', models.CharField(max_length=100)),
                 ('in_force_from', models.DateTimeField()),
+                ('recorded_at', models.DateTimeField()),
                 ('controller', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='privacy_notices', to='accounts.controller')),
             ],
             options={

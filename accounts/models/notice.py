@@ -23,7 +23,8 @@ class PrivacyNotice(models.Model):
     """
     One version of a company's privacy notice (GDPR Art. 13), in force until a newer one.
 
-    `version` is what the company calls it, and phone systems that name it. It never changes.
+    `version` is what the company calls it, and phone systems that name it. It never changes. It
+    counts for retention from `recorded_at` on.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -32,6 +33,7 @@ class PrivacyNotice(models.Model):
     )
     version = models.CharField(max_length=100)
     in_force_from = models.DateTimeField()
+    recorded_at = models.DateTimeField()
 
     objects = PrivacyNoticeQuerySet.as_manager()
 

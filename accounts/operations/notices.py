@@ -28,7 +28,7 @@ def write_notice(
     What that changes of conversations is for `retention.operations.notices` to see to.
     """
     notice = PrivacyNotice.objects.create(
-        controller=controller, version=version, in_force_from=in_force_from
+        controller=controller, version=version, in_force_from=in_force_from, recorded_at=now
     )
     NoticedTime.objects.bulk_create(
         NoticedTime(notice=notice, purpose=purpose, months=count)

@@ -203,7 +203,10 @@ class TestCapture:
     def test_takes_the_notice_in_force_when_it_began_unless_one_is_named(self, centre: Centre):
         for version, days in (("2025", -300), ("2026-03", -1), ("2026-04", 1)):
             PrivacyNotice.objects.create(
-                controller=centre.vakka, version=version, in_force_from=BEGAN + timedelta(days=days)
+                controller=centre.vakka,
+                version=version,
+                in_force_from=BEGAN + timedelta(days=days),
+                recorded_at=BEGAN,
             )
 
         captured = [
