@@ -6,9 +6,10 @@ import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from accounts.roles import Role
 from audit.models import Event
@@ -228,6 +229,22 @@ class TestRecordEvents:
 
         assert not BusinessEvent.objects.exists()
         assert end_of(conversation) == AT_CAP
+
+    def test_waits_for_a_capture_under_way(self, stage, captured, tell, vakka):
+        captured("K-17")
+        part = int.from_bytes(vakka.pk.bytes[-4:], "big", signed=True)
+
+        with psycopg.connect(stage.environment("owner")["DATABASE_URL"]) as capture:
+            capture.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", [0x5255, part])
+            with (
+                pytest.raises(OperationalError, match="lock timeout"),
+                transaction.atomic(),
+                connection.cursor() as cursor,
+            ):
+                cursor.execute("SET LOCAL lock_timeout = '50ms'")
+                tell("K-17")
+
+        assert tell("K-17").new == 1
 
     def test_the_worker_may_and_the_web_may_not(self, stage, captured, tell, keyring):
         conversation = captured("K-17")
