@@ -27,7 +27,7 @@ MOST_WORDS = 50
 # As manifests bear them: recordings/formats/manifest.schema.json.
 OUTCOME = re.compile(r"(?=.{1,50}$)[a-z0-9]+([-_][a-z0-9]+)*")
 LANGUAGE = re.compile(r"(?=.{2,10}$)[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
-TAG = re.compile(r".{1,50}")
+TAG = re.compile(r"[^\x00-\x1f]{1,50}")
 
 
 @dataclass(frozen=True, slots=True)
