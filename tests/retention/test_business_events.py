@@ -335,7 +335,7 @@ class TestCommand:
 
         assert first.startswith("2 new, 0 known already; 1 kept")
         assert again.startswith("0 new, 1 known already")
-        assert end_of(conversation) == datetime(2027, 5, 21, 12, 0, tzinfo=UTC)
+        assert end_of(conversation) == datetime(2027, 5, 21, 11, 0, tzinfo=UTC)
 
     def test_names_each_bad_line_never_quotes_it_and_takes_nothing_in(
         self, vakka, captured, tmp_path
