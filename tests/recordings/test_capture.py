@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -188,7 +189,7 @@ class TestCapture:
         assert len({bytes(one.identifier_hash) for one in subjects}) == 2
 
     def test_keeps_what_rules_ask_for_and_of_numbers_only_hashes(self, centre: Centre):
-        said = {
+        said: dict[str, Any] = {
             "outcome": "sale",
             "references": (("claim", "K-4711"), ("claim", "k- 4711"), ("contract", "K-4711")),
         }

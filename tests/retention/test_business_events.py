@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from io import StringIO
+from typing import Any
 
 import psycopg
 import pytest
@@ -40,7 +41,7 @@ from tests.retention.retention_factories import (
 CLOSED = NOW + timedelta(days=30)
 LATER = CLOSED + timedelta(hours=1)
 AT_CAP = datetime(2028, 11, 20, 12, 32, tzinfo=UTC)
-BY_CLAIM = {"months": 6, "trigger": "claim.closed", "cap_months": 24}
+BY_CLAIM: dict[str, Any] = {"months": 6, "trigger": "claim.closed", "cap_months": 24}
 
 
 @pytest.fixture

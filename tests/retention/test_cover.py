@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -331,7 +332,12 @@ class TestLengthening:
         self, conversation, rule, officer, vakka, coaching
     ):
         self.carried_through(rule, officer)
-        told = {"controller": vakka, "in_force_from": NOW, "user": officer, "now": LATER}
+        told: dict[str, Any] = {
+            "controller": vakka,
+            "in_force_from": NOW,
+            "user": officer,
+            "now": LATER,
+        }
 
         for version, months, expected in [
             ("2026-02", 12, "2027-05"),  # another notice
@@ -343,7 +349,12 @@ class TestLengthening:
             assert self.end_of(conversation) == expected
 
     def test_a_notice_is_recorded_once_by_a_compliance_officer(self, vakka, coaching, officer):
-        told = {"controller": vakka, "in_force_from": NOW, "now": NOW, "version": "2026-01"}
+        told: dict[str, Any] = {
+            "controller": vakka,
+            "in_force_from": NOW,
+            "now": NOW,
+            "version": "2026-01",
+        }
         outsider = make_user("Charlie", Role.COACH, vakka)
 
         with pytest.raises(NotEntitled):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -217,7 +218,7 @@ def until(contact: Contact, *versions: Terms, limit: Limit | None = None, earlie
     return decision.until_at and decision.until_at.astimezone(HELSINKI).date().isoformat()
 
 
-BY_CLAIM = {"trigger": "claim.closed", "keep_months": 6, "cap_months": 24}
+BY_CLAIM: dict[str, Any] = {"trigger": "claim.closed", "keep_months": 6, "cap_months": 24}
 
 
 class TestEvents:

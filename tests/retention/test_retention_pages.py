@@ -172,7 +172,7 @@ class TestRulePages:
 
     def test_a_rule_says_all_it_can_and_keeps_it_when_it_is_changed(self, centre, olga):
         claims = factories.purpose("claims")
-        said = {
+        said: dict[str, Any] = {
             "directions": ["inbound"],
             "shortest_seconds": 30,
             "longest_seconds": 600,

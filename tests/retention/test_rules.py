@@ -190,7 +190,7 @@ class TestCreateRule:
         assert not RetentionRule.objects.exists()
 
     def test_holds_the_cap_of_an_event_against_the_ceiling(self, make, vakka, coaching, officer):
-        by_claim = {"trigger": "claim.closed", "cap_months": 25}
+        by_claim: dict[str, Any] = {"trigger": "claim.closed", "cap_months": 25}
         make(name="Long", **by_claim)
 
         with pytest.raises(RuleRefused) as refused:

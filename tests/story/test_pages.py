@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -153,7 +154,11 @@ def _make_rules_of_all_kinds(centre: Centre) -> None:
     exclusion = Draft(
         keep_months=0, keep_days=0, legal_basis="", is_exclusion=True, kinds=("call",)
     )
-    told = {"controller": centre.vakka, "user": centre.person("olga"), "now": clock.now()}
+    told: dict[str, Any] = {
+        "controller": centre.vakka,
+        "user": centre.person("olga"),
+        "now": clock.now(),
+    }
     for code, draft in (("claims", by_event), ("evidence", by_event), ("evidence", exclusion)):
         create_rule(
             purpose=factories.purpose(code),
