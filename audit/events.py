@@ -50,6 +50,8 @@ class EventType(StrEnum):
     RULE_CHANGED = "rule.changed"
     RULE_RETIRED = "rule.retired"
     PURPOSE_LIMIT_CHANGED = "purpose_limit.changed"
+    PRIVACY_NOTICE_RECORDED = "privacy_notice.recorded"
+    BUSINESS_EVENT_RECORDED = "business_event.recorded"
 
     MATTER_OPENED = "matter.opened"
     MATTER_CLOSED = "matter.closed"

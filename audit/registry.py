@@ -214,6 +214,10 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURPOSE_LIMIT_CHANGED: _rule(
         _("The limits of a purpose were changed"), "months days changed version legal_basis"
     ),
+    T.PRIVACY_NOTICE_RECORDED: _rule(_("A privacy notice was recorded"), "from changed"),
+    T.BUSINESS_EVENT_RECORDED: _rule(
+        _("The end of a contract or the closing of a claim was recorded"), "kind from conversations"
+    ),
     T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(

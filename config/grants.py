@@ -16,6 +16,8 @@ _LOOK_UP = [
     ("SELECT", f"TABLE {table}")
     for table in (
         "accounts_controller",
+        "accounts_noticedtime",
+        "accounts_privacynotice",
         "accounts_team",
         "accounts_queue",
         "accounts_purpose",
@@ -39,6 +41,8 @@ _HERE: Grants = {
             "UPDATE (last_login, password, uses_letter_keys, playback_speed, skips_silence)",
             "TABLE accounts_user",
         ),
+        ("INSERT", "TABLE accounts_noticedtime"),
+        ("INSERT", "TABLE accounts_privacynotice"),
         ("INSERT", "TABLE accounts_undertaking"),
         ("SELECT, INSERT, UPDATE, DELETE", "TABLE django_session"),
         ("SELECT, INSERT, UPDATE, DELETE", "TABLE usersessions_usersession"),

@@ -125,6 +125,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),
     "accounts.Purpose": _declare(_STAYS, none="id code name_fi name_sv name_en"),
+    "accounts.PrivacyNotice": _declare(
+        _STAYS, none="id controller version in_force_from recorded_at"
+    ),
+    "accounts.NoticedTime": _declare(_STAYS, none="id notice purpose months"),
     "accounts.Source": _declare(_STAYS, none="id slug name controller default_team released_at"),
     "accounts.User": _declare(
         "erasing staff is not built yet",
@@ -150,14 +154,14 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAFF_ROW, none="id text", staff_reference="user", staff="from_at until_at"
     ),
     "recordings.Conversation": _declare(
-        f"`external_id`, `tags`, `language` and `message_count` are emptied and the key destroyed "
-        f"with the content; the rest {_RESIDUAL}",
+        "`external_id`, `outcome`, `tags`, `language` and `message_count` are emptied and the key "
+        f"destroyed with the content; the rest {_RESIDUAL}",
         none="state destroy_after hold_count withdrawn_at key_destroyed_at destroyed_at kek_name "
         "notice informed_by source controller",
         customer="external_id",
         customer_reference="external_id_hash content_hash",
         contact="id kind direction started_at ended_at duration_seconds message_count language "
-        "tags linked_to captured_at open_requests restricted_at closed_at",
+        "outcome tags linked_to captured_at open_requests restricted_at closed_at",
         secret="wrapped_key",  # noqa: S106 (a category)
     ),
     "recordings.StoredObject": _declare(
@@ -182,6 +186,12 @@ PERSONAL_DATA: dict[str, Declaration] = {
         f"outlives the conversations; {_NOT_YET}",
         none="controller",
         customer_reference="id identifier_hash",
+    ),
+    "recordings.BusinessReference": _declare(
+        _CONTENT,
+        none="id kind",
+        customer_reference="reference_hash",
+        contact="conversation",
     ),
     "recordings.Party": _declare(
         _CONTENT,
@@ -214,8 +224,9 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "retention.RetentionRule": _declare(_STAYS, none="id controller purpose name"),
     "retention.RuleVersion": _declare(
         _EVIDENCE,
-        none="id rule number is_retired in_force_from kinds teams queues trigger keep_months "
-        "keep_days legal_basis article_9_condition created_at",
+        none="id rule number is_retired in_force_from kinds teams queues directions outcomes "
+        "languages tags shortest_seconds longest_seconds is_exclusion trigger keep_months "
+        "keep_days cap_months legal_basis statute article_9_condition created_at",
         staff_reference="created_by",
     ),
     "retention.PurposeLimit": _declare(
@@ -225,6 +236,12 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAYS,
         none="id controller requested_at heartbeat_at finished_at replaced_at reached total_count "
         "done_count changed_count",
+    ),
+    "retention.BusinessEvent": _declare(
+        "deleted `BUSINESS_EVENT_KEPT_DAYS` after it arrived, once nothing kept is about it",
+        none="id controller event_type recorded_at",
+        customer_reference="reference_hash",
+        contact="happened_at",
     ),
     "retention.Matter": _declare(
         _EVIDENCE,

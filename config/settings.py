@@ -184,6 +184,7 @@ PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
+BUSINESS_EVENT_KEPT_DAYS = env.int("BUSINESS_EVENT_KEPT_DAYS", default=730)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
@@ -236,6 +237,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "retention.tasks.delete_past_certificates",
         "schedule": 86_400,
     },
+    "past-events": {"task": "retention.tasks.delete_past_events", "schedule": 86_400},
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
     "audit-verify": {"task": "audit.tasks.verify_logs", "schedule": 86_400},
     "audit-monthly-export": {"task": "audit.tasks.deliver_months", "schedule": 86_400},

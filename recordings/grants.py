@@ -1,6 +1,7 @@
 """What each database role may do with conversations, their parts and what waits in quarantine."""
 
 _READ = [
+    ("SELECT", "TABLE recordings_businessreference"),
     ("SELECT", "TABLE recordings_conversation"),
     ("SELECT", "TABLE recordings_datasubject"),
     ("SELECT", "TABLE recordings_dialog"),
@@ -23,6 +24,7 @@ _HOLD = [
 _CAPTURE = [
     # Only who covers conversations says when they end.
     ("UPDATE (destroy_after)", "TABLE recordings_conversation"),
+    ("INSERT", "TABLE recordings_businessreference"),
     ("INSERT", "TABLE recordings_conversation"),
     ("INSERT", "TABLE recordings_datasubject"),
     ("INSERT", "TABLE recordings_dialog"),
@@ -35,9 +37,10 @@ _CAPTURE = [
 _PURGE = [
     (
         "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
-        "external_id, tags, language, message_count, linked_to_id), DELETE",
+        "external_id, outcome, tags, language, message_count, linked_to_id), DELETE",
         "TABLE recordings_conversation",
     ),
+    ("DELETE", "TABLE recordings_businessreference"),
     ("UPDATE (sealed_name), DELETE", "TABLE recordings_dialog"),
     ("UPDATE (sealed_details), DELETE", "TABLE recordings_party"),
     ("DELETE", "TABLE recordings_permitteduse"),

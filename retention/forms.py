@@ -1,25 +1,20 @@
-"""What a compliance officer fills in: rules, limits, matters, holds."""
+"""What a compliance officer fills in besides rules: limits, notices, matters, holds."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, time
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, Queue, Team, User
-from recordings.models import Conversation
-from retention.models import Matter, RuleVersion
-from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
-from retention.operations.rules import Draft
-
-if TYPE_CHECKING:
-    QueuesField = forms.ModelMultipleChoiceField[Queue]
-else:
-    QueuesField = forms.ModelMultipleChoiceField
+from accounts.models import Controller, Purpose, User
+from retention.models import Matter
+from retention.operations.contradictions import LONGEST_MONTHS, Problem
 
 MOST_AT_ONCE = 500
 
@@ -32,115 +27,6 @@ class WithProblems(forms.Form):
         for problem in problems:
             field = problem.field if problem.field in self.fields else None
             self.add_error(field, str(problem.sentence))
-
-
-class QueueChoices(QueuesField):
-    """Queues by company, since two companies can call theirs alike."""
-
-    def label_from_instance(self, obj: Queue) -> str:
-        """Name, company, and whether it may hold health data."""
-        label = f"{obj.name} ({obj.controller})"
-        return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
-
-
-class TermsForm(WithProblems):
-    """What a version of a rule says; empty choices match every one."""
-
-    kinds = forms.MultipleChoiceField(
-        label=_("Kinds"),
-        choices=Conversation.Kind.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every kind."),
-    )
-    teams = forms.ModelMultipleChoiceField(
-        label=_("Teams"),
-        queryset=Team.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every team."),
-    )
-    queues = QueueChoices(
-        label=_("Queues"),
-        queryset=Queue.objects.none(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every queue."),
-    )
-    keep_months = forms.IntegerField(
-        label=_("Keep, months"), min_value=0, max_value=LONGEST_MONTHS, initial=6
-    )
-    keep_days = forms.IntegerField(
-        label=_("and days"),
-        min_value=0,
-        max_value=LONGEST_DAYS,
-        initial=0,
-        help_text=_("Counted from the end of the conversation, on the company's calendar."),
-    )
-    legal_basis = forms.ChoiceField(
-        label=_("Legal basis"), choices=[("", "—"), *RuleVersion.LegalBasis.choices]
-    )
-    article_9_condition = forms.CharField(
-        label=_("Condition of Art. 9"),
-        max_length=200,
-        required=False,
-        help_text=_("Without one, content that may hold health data is closed to this purpose."),
-    )
-
-    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        queues = self.fields["queues"]
-        assert isinstance(queues, QueueChoices)
-        queues.queryset = Queue.objects.filter(controller__in=controllers).select_related(
-            "controller"
-        )
-
-    def draft(self) -> Draft:
-        """What was filled in; only of a form that is valid."""
-        said = self.cleaned_data
-        return Draft(
-            keep_months=said["keep_months"],
-            keep_days=said["keep_days"],
-            legal_basis=said["legal_basis"],
-            kinds=tuple(said["kinds"]),
-            teams=tuple(sorted(team.pk for team in said["teams"])),
-            queues=tuple(sorted(queue.pk for queue in said["queues"])),
-            article_9_condition=said["article_9_condition"].strip(),
-        )
-
-
-class NewRuleForm(TermsForm):
-    """A rule that is to be."""
-
-    name = forms.CharField(label=_("Name"), max_length=200)
-    controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
-    purpose = forms.ModelChoiceField(label=_("Purpose"), queryset=Purpose.objects.all())
-
-    field_order = ("name", "controller", "purpose")
-
-    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
-        super().__init__(*args, controllers=controllers, **kwargs)
-        _only(self.fields["controller"], controllers)
-
-
-class ChangedRuleForm(TermsForm):
-    """A further version of a rule; `based_on` is the one that was looked at."""
-
-    based_on = forms.IntegerField(widget=forms.HiddenInput)
-
-    @staticmethod
-    def initial_of(version: RuleVersion) -> dict[str, Any]:
-        """What the version says, to be changed."""
-        return {
-            "kinds": version.kinds,
-            "teams": version.teams,
-            "queues": version.queues,
-            "keep_months": version.keep_months,
-            "keep_days": version.keep_days,
-            "legal_basis": version.legal_basis,
-            "article_9_condition": version.article_9_condition,
-            "based_on": version.number,
-        }
 
 
 class LimitForm(WithProblems):
@@ -160,7 +46,43 @@ class LimitForm(WithProblems):
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _only(self.fields["controller"], controllers)
+        narrow_to(self.fields["controller"], controllers)
+
+
+class NoticeForm(WithProblems):
+    """A version of a privacy notice, with the months that it states for each purpose."""
+
+    controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
+    version = forms.CharField(
+        label=_("Version"),
+        max_length=100,
+        help_text=_("As the company and its phone systems call it."),
+    )
+    in_force_from = forms.DateField(
+        label=_("In force from"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+    )
+
+    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        narrow_to(self.fields["controller"], controllers)
+        self.purposes = {f"months_{purpose.code}": purpose for purpose in Purpose.objects.all()}
+        for name, purpose in self.purposes.items():
+            self.fields[name] = forms.IntegerField(
+                label=_("%(purpose)s, months") % {"purpose": purpose},
+                required=False,
+                min_value=1,
+                max_value=LONGEST_MONTHS,
+            )
+
+    def in_force_at(self) -> datetime:
+        """When the day begins at the company."""
+        zone = ZoneInfo(self.cleaned_data["controller"].time_zone)
+        return datetime.combine(self.cleaned_data["in_force_from"], time(), zone)
+
+    def months(self) -> dict[Purpose, int]:
+        """What the notice states; a purpose left empty is one that it does not name."""
+        said = {purpose: self.cleaned_data[name] for name, purpose in self.purposes.items()}
+        return {purpose: count for purpose, count in said.items() if count is not None}
 
 
 class MatterForm(WithProblems):
@@ -177,7 +99,7 @@ class MatterForm(WithProblems):
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _only(self.fields["controller"], controllers)
+        narrow_to(self.fields["controller"], controllers)
 
 
 class HandlerForm(WithProblems):
@@ -234,7 +156,8 @@ class PlaceOnForm(WithProblems):
         field.queryset = matters
 
 
-def _only(field: forms.Field, controllers: Sequence[Controller]) -> None:
+def narrow_to(field: forms.Field, controllers: Sequence[Controller]) -> None:
+    """Offer these companies alone; a single one is chosen already."""
     assert isinstance(field, forms.ModelChoiceField)
     field.queryset = Controller.objects.filter(pk__in=[one.pk for one in controllers])
     if len(controllers) == 1:

@@ -1,6 +1,7 @@
 """What each database role may do with rules, matters, holds, purge runs and their proof."""
 
 _READ = [
+    ("SELECT", "TABLE retention_businessevent"),
     ("SELECT", "TABLE retention_certificate"),
     ("SELECT", "TABLE retention_destruction"),
     ("SELECT", "TABLE retention_hold"),
@@ -24,6 +25,10 @@ _RULE = [
     # A version is never changed, only followed by another.
     ("INSERT", "TABLE retention_ruleversion"),
     ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
+    ("INSERT, UPDATE", "TABLE retention_recomputation"),
+]
+_EVENT = [
+    ("INSERT, DELETE", "TABLE retention_businessevent"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
 _CERTIFY = [
@@ -51,6 +56,6 @@ _PURGE = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT,
     "tallenne_purge": _READ + _PURGE,
 }

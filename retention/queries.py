@@ -11,10 +11,11 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, RoleAssignment, User
+from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
-from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
+from retention.event_queries import events_of
+from retention.matching import ENDED_AT, Contact, Decision, Limit, Stretch, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
@@ -28,15 +29,31 @@ from retention.models import (
 
 # How many lines of a certificate are read together.
 LINES_TOGETHER = 500
+# What `contact_of` asks of a conversation besides its row.
+PREFETCH = ("segments__queue", "references")
 
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:
-    """What a controller's rules say at one time, as plain values."""
+    """
+    What a controller's rules say at one time, as plain values.
+
+    `terms` are in force, `earlier` were before. `noticed_months` is what privacy notices state, by
+    version of the notice and purpose. Of business events those count that were known at
+    `events_at`, or all that have arrived.
+    """
 
     terms: tuple[Terms, ...]
+    earlier: tuple[Terms, ...]
     limits: Mapping[UUID, Limit]
+    noticed_months: Mapping[str, Mapping[UUID, int]]
     zone: ZoneInfo
+    events_at: datetime | None = None
+
+    @property
+    def asks_for_events(self) -> bool:
+        """Whether any time is counted from what happens to a contract or a claim."""
+        return any(terms.trigger != ENDED_AT for terms in (*self.terms, *self.earlier))
 
 
 def zone_of(controller_slug: str) -> ZoneInfo:
@@ -44,36 +61,72 @@ def zone_of(controller_slug: str) -> ZoneInfo:
     return ZoneInfo(Controller.objects.get(slug=controller_slug).time_zone)
 
 
-def terms_of(version: RuleVersion) -> Terms:
-    """The version as matching sees it."""
+def terms_of(version: RuleVersion, *, in_force_until: datetime | None = None) -> Terms:
+    """The version as matching sees it, which speaks until then."""
     return Terms(
         version=version.pk,
         purpose=version.rule.purpose_id,
         kinds=frozenset(version.kinds),
         teams=frozenset(version.teams),
         queues=frozenset(version.queues),
+        directions=frozenset(version.directions),
+        outcomes=frozenset(version.outcomes),
+        languages=frozenset(version.languages),
+        tags=frozenset(version.tags),
+        shortest_seconds=version.shortest_seconds,
+        longest_seconds=version.longest_seconds,
+        is_exclusion=version.is_exclusion,
+        trigger=version.trigger,
         keep_months=version.keep_months,
         keep_days=version.keep_days,
+        cap_months=version.cap_months,
         has_article_9_condition=bool(version.article_9_condition),
+        cites_statute=bool(version.statute),
+        in_force_from=version.in_force_from,
+        in_force_until=in_force_until,
     )
 
 
-def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
-    """Read the rule versions in force at that time, and the limits."""
-    versions = (
-        RuleVersion.objects.in_force(at=at)
-        .filter(rule__controller=controller)
-        .select_related("rule")
-    )
+def rule_book(
+    *, controller: Controller, at: datetime, events_at: datetime | None = None
+) -> RuleBook:
+    """Read the rule versions in force at that time and before, the limits and the notices."""
     limits = {
         limit.purpose_id: Limit(limit.floor_months, limit.ceiling_months)
         for limit in PurposeLimit.objects.filter(controller=controller)
     }
+    noticed_months: dict[str, dict[UUID, int]] = {}
+    times = NoticedTime.objects.filter(notice__controller=controller, notice__recorded_at__lte=at)
+    for time in times.select_related("notice"):
+        noticed_months.setdefault(time.notice.version, {})[time.purpose_id] = time.months
+    terms = _terms_until(controller=controller, at=at)
     return RuleBook(
-        terms=tuple(terms_of(version) for version in versions),
+        terms=tuple(one for one in terms if one.in_force_until is None),
+        earlier=tuple(one for one in terms if one.in_force_until is not None),
         limits=limits,
+        noticed_months=noticed_months,
         zone=ZoneInfo(controller.time_zone),
+        events_at=events_at,
     )
+
+
+def _terms_until(*, controller: Controller, at: datetime) -> list[Terms]:
+    """What each version says that has spoken by then, with the time when another took its place."""
+    terms = []
+    until: dict[UUID, datetime] = {}
+    versions = (
+        RuleVersion.objects.begun(at=at)
+        .filter(rule__controller=controller)
+        .select_related("rule")
+        .order_by("-number")
+    )
+    for version in versions:
+        replaced_at = until.get(version.rule_id)
+        if replaced_at is None or version.in_force_from < replaced_at:
+            if not version.is_retired:
+                terms.append(terms_of(version, in_force_until=replaced_at))
+            until[version.rule_id] = version.in_force_from
+    return terms
 
 
 def last_change(controller: Controller) -> datetime | None:
@@ -85,8 +138,8 @@ def last_change(controller: Controller) -> datetime | None:
     return last
 
 
-def contact_of(conversation: Conversation, *, zone: ZoneInfo) -> Contact:
-    """The conversation as matching sees it; prefetch `segments__queue` for many."""
+def contact_of(conversation: Conversation, *, book: RuleBook) -> Contact:
+    """The conversation as matching sees it; prefetch PREFETCH for many."""
     segments = list(
         conversation.segments.all()
         if "segments" in getattr(conversation, "_prefetched_objects_cache", {})
@@ -99,14 +152,25 @@ def contact_of(conversation: Conversation, *, zone: ZoneInfo) -> Contact:
         may_hold_health_data=any(
             segment.queue is not None and segment.queue.holds_health_data for segment in segments
         ),
-        zone=zone,
+        zone=book.zone,
+        direction=conversation.direction,
+        duration_seconds=conversation.duration_seconds,
+        outcome=conversation.outcome,
+        language=conversation.language,
+        tags=frozenset(conversation.tags),
+        events=events_of(conversation, at=book.events_at) if book.asks_for_events else {},
+        captured_at=conversation.captured_at,
+        noticed_months=book.noticed_months.get(conversation.notice, {}),
     )
 
 
 def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:
     """What the rules give for the conversation, per purpose."""
     return decide(
-        contact=contact_of(conversation, zone=book.zone), versions=book.terms, limits=book.limits
+        contact=contact_of(conversation, book=book),
+        versions=book.terms,
+        earlier=book.earlier,
+        limits=book.limits,
     )
 
 
@@ -114,18 +178,39 @@ def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[
     """The kept conversations of the controller that one of the terms speaks of."""
     condition = Q(pk__in=[])
     for one in terms:
-        matches = Q()
-        if one.kinds:
-            matches &= Q(kind__in=one.kinds)
-        if one.teams or one.queues:
-            segments = Segment.objects.filter(conversation=OuterRef("pk"))
-            if one.teams:
-                segments = segments.filter(team__in=one.teams)
-            if one.queues:
-                segments = segments.filter(queue__in=one.queues)
-            matches &= Q(Exists(segments))
+        matches = _matches(one)
         condition = (condition | matches) if matches else ~Q(pk__in=[])
     return Conversation.objects.kept().filter(controller=controller).filter(condition)
+
+
+def _matches(terms: Terms) -> Q:
+    """What `retention.matching.mismatch` says, in SQL; empty for what speaks of everything."""
+    matches = Q()
+    if terms.kinds:
+        matches &= Q(kind__in=terms.kinds)
+    if terms.directions:
+        matches &= Q(direction__in=terms.directions)
+    if terms.shortest_seconds is not None:
+        matches &= Q(duration_seconds__gte=terms.shortest_seconds)
+    if terms.longest_seconds is not None:
+        matches &= Q(duration_seconds__lte=terms.longest_seconds)
+    if terms.outcomes:
+        matches &= Q(outcome__in=terms.outcomes)
+    if terms.languages:
+        languages = Q()
+        for one in terms.languages:
+            languages |= Q(language__iexact=one) | Q(language__istartswith=f"{one}-")
+        matches &= languages
+    if terms.tags:
+        matches &= Q(tags__has_any_keys=list(terms.tags))
+    if terms.teams or terms.queues:
+        segments = Segment.objects.filter(conversation=OuterRef("pk"))
+        if terms.teams:
+            segments = segments.filter(team__in=terms.teams)
+        if terms.queues:
+            segments = segments.filter(queue__in=terms.queues)
+        matches &= Q(Exists(segments))
+    return matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +254,16 @@ def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
         PurposeLimit.objects.filter(controller__in=controllers)
         .select_related("controller", "purpose")
         .order_by("controller__name", "purpose__code")
+    )
+
+
+def notices_of(*, controllers: Collection[Controller]) -> QuerySet[PrivacyNotice]:
+    """The privacy notices by company, the newest first, with the times they state."""
+    return (
+        PrivacyNotice.objects.filter(controller__in=controllers)
+        .select_related("controller")
+        .prefetch_related("times__purpose")
+        .order_by("controller__name", "-in_force_from")
     )
 
 

@@ -10,7 +10,7 @@ from celery import shared_task
 from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreUnavailable
-from retention.operations import certificates, mirror
+from retention.operations import business_events, certificates, mirror
 from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
@@ -56,6 +56,12 @@ def recompute_uses() -> None:
 def issue_certificates() -> None:
     """Issue and seal the certificates that can be; the next minute finds the rest."""
     certificates.issue_due(now=clock.now())
+
+
+@shared_task(acks_late=True)
+def delete_past_events() -> None:
+    """Delete business events past their term that nothing kept is about."""
+    business_events.delete_past(now=clock.now())
 
 
 @shared_task(acks_late=True)

@@ -9,6 +9,7 @@ urlpatterns = [
     path("rules/", views.rules, name="rules"),
     path("rules/new/", views.rule_new, name="rule_new"),
     path("rules/limit/", views.limit_set, name="limit_set"),
+    path("rules/notice/", views.notice_new, name="notice_new"),
     path("rules/<uuid:rule_id>/", views.rule_change, name="rule_change"),
     path("rules/<uuid:rule_id>/retire/", views.rule_retire, name="rule_retire"),
     path("matters/", views.matters, name="matters"),

@@ -13,13 +13,15 @@ from django.utils.translation import ngettext
 
 from accounts.models import Purpose, Queue, Team
 from recordings.models import Conversation
-from retention.explanation import Explanation, Next
+from retention.explanation import Explanation, MatchedRule, Next
 from retention.matching import Mismatch
 from retention.models import RuleVersion
 
 
 def keeps(version: RuleVersion) -> str:
-    """How long the version keeps, such as “6 months 10 days”."""
+    """How long the version keeps, such as “6 months 10 days”, and from what it counts."""
+    if version.is_exclusion:
+        return _("Excluded: never used for this purpose")
     parts = []
     if version.keep_months:
         parts.append(
@@ -31,7 +33,18 @@ def keeps(version: RuleVersion) -> str:
             ngettext("%(count)d day", "%(count)d days", version.keep_days)
             % {"count": version.keep_days}
         )
-    return " ".join(parts)
+    time = " ".join(parts)
+    if version.cap_months is None:
+        return time
+    return ngettext(
+        "%(time)s from: %(trigger)s, at most %(count)d month",
+        "%(time)s from: %(trigger)s, at most %(count)d months",
+        version.cap_months,
+    ) % {
+        "time": time,
+        "trigger": version.get_trigger_display(),
+        "count": version.cap_months,
+    }
 
 
 def names_of(versions: Collection[RuleVersion]) -> dict[UUID, str]:
@@ -43,9 +56,14 @@ def names_of(versions: Collection[RuleVersion]) -> dict[UUID, str]:
 
 def applies_to(version: RuleVersion, *, names: Mapping[UUID, str]) -> str:
     """Which conversations the version speaks of; `names` as `names_of` gives them."""
-    kinds = dict(Conversation.Kind.choices)
+    kinds, directions = dict(Conversation.Kind.choices), dict(Conversation.Direction.choices)
     parts = [
         ", ".join(str(kinds.get(kind, kind)) for kind in version.kinds),
+        ", ".join(str(directions.get(one, one)) for one in version.directions),
+        _duration(version),
+        _listed(_("outcome: %(names)s"), version.outcomes),
+        _listed(_("language: %(names)s"), version.languages),
+        _listed(_("tags: %(names)s"), version.tags),
         _joined(_("teams: %(names)s"), version.teams, names),
         _joined(_("queues: %(names)s"), version.queues, names),
     ]
@@ -53,9 +71,20 @@ def applies_to(version: RuleVersion, *, names: Mapping[UUID, str]) -> str:
 
 
 def _joined(text: str, ids: Collection[UUID], names: Mapping[UUID, str]) -> str:
-    if not ids:
-        return ""
-    return text % {"names": ", ".join(names.get(pk, _("unknown")) for pk in ids)}
+    return _listed(text, [names.get(pk, _("unknown")) for pk in ids])
+
+
+def _listed(text: str, words: Collection[str]) -> str:
+    return text % {"names": ", ".join(words)} if words else ""
+
+
+def _duration(version: RuleVersion) -> str:
+    shortest, longest = version.shortest_seconds, version.longest_seconds
+    if shortest is not None and longest is not None:
+        return _("%(shortest)d to %(longest)d s") % {"shortest": shortest, "longest": longest}
+    if shortest is not None:
+        return _("at least %(shortest)d s") % {"shortest": shortest}
+    return _("at most %(longest)d s") % {"longest": longest} if longest is not None else ""
 
 
 def happens_next(explanation: Explanation) -> str:
@@ -84,8 +113,49 @@ def why_not(reason: Mismatch) -> str:
     """Why a rule does not speak of a conversation."""
     return {
         Mismatch.KIND: _("it speaks of another kind"),
+        Mismatch.DIRECTION: _("it speaks of another direction"),
+        Mismatch.DURATION: _("it speaks of a longer or shorter duration"),
+        Mismatch.OUTCOME: _("it speaks of another outcome"),
+        Mismatch.LANGUAGE: _("it speaks of another language"),
+        Mismatch.TAGS: _("it speaks of tags that this does not bear"),
         Mismatch.TEAM_OR_QUEUE: _("it speaks of other teams or queues"),
     }[reason]
+
+
+def how_it_counts(rule: MatchedRule) -> list[str]:
+    """What else there is to say of how the rule came to its end, in short pieces."""
+    said = []
+    if rule.excludes:
+        said.append(_("excludes it from this purpose, but for what the floor demands"))
+    elif rule.trigger != RuleVersion.Trigger.ENDED_AT and rule.cap_at is not None:
+        event = RuleVersion.Trigger(rule.trigger).label
+        if rule.counted_from is None:
+            said.append(
+                _("%(event)s: not yet; ends at its cap %(at)s until it comes")
+                % {"event": event, "at": moment(rule.cap_at)}
+            )
+        else:
+            said.append(
+                _("%(event)s: counted from %(from)s, at most until %(at)s")
+                % {
+                    "event": event,
+                    "from": moment(rule.counted_from),
+                    "at": moment(rule.cap_at),
+                }
+            )
+    if rule.not_until is not None:
+        said.append(
+            _(
+                "would last until %(at)s, but is newer than the conversation; neither a statute "
+                "nor the privacy notice of that time states so long, so the earlier end stays"
+            )
+            % {"at": moment(rule.not_until)}
+        )
+    if rule.statute:
+        said.append(_("statute: %(statute)s") % {"statute": rule.statute})
+    if rule.lacks_article_9_condition:
+        said.append(_("set aside: it names no condition of Art. 9, and this may hold health data"))
+    return said
 
 
 def purpose_names() -> dict[str, str]:

@@ -54,6 +54,11 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "work",
         "years after its issue when a certificate and its residual records are deleted",
     ),
+    "BUSINESS_EVENT_KEPT_DAYS": (
+        "work",
+        "days after it arrived when an event of a contract or claim is deleted that nothing kept "
+        "is about",
+    ),
     "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
     "AUDIT_ORIGIN": ("all", "the name all heads of the audit log begin with; never changed"),
     "AUDIT_SEAL_KEYS_DIR": ("seal", "folder of the keys that sign the audit log, mode 0700"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,3 +370,8 @@ CUSTOMERS = {
         ("Grace Storybook", "+358 9 0000 3005", "300054"),
     ),
 }
+
+# What the privacy notice of each company states, in months: what its rules give, or may one day.
+NOTICE = "2026-01"
+NOTICE_FROM = date(2024, 1, 1)
+NOTICED_MONTHS = {"coaching": 6, "training": 24, "claims": 60, "evidence": 84}

@@ -4,10 +4,12 @@ from recordings.models.content import Dialog, Rendition, StoredObject
 from recordings.models.conversation import Conversation
 from recordings.models.people import DataSubject, Party, Segment
 from recordings.models.quarantine import QuarantinedItem
+from recordings.models.reference import BusinessReference
 from recordings.models.use import NO_END, PermittedUse
 
 __all__ = [
     "NO_END",
+    "BusinessReference",
     "Conversation",
     "DataSubject",
     "Dialog",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from recordings.models.content import Dialog, StoredObject
     from recordings.models.people import Party, Segment
+    from recordings.models.reference import BusinessReference
     from recordings.models.use import PermittedUse
 
 
@@ -172,7 +173,9 @@ class Conversation(models.Model):
     duration_seconds = models.FloatField()
     message_count = models.PositiveIntegerField(default=0)
     language = models.CharField(max_length=10, blank=True)
+    outcome = models.CharField(max_length=50, blank=True, default="", db_default="")
     tags = models.JSONField(default=list, blank=True)
+    # The version of the privacy notice that was in force when it began; empty is unknown.
     notice = models.CharField(max_length=100, blank=True)
     informed_by = models.CharField(max_length=20, blank=True)
     linked_to = models.ForeignKey(
@@ -203,6 +206,7 @@ class Conversation(models.Model):
         parties: RelatedManager[Party]
         segments: RelatedManager[Segment]
         permitted_uses: RelatedManager[PermittedUse]
+        references: RelatedManager[BusinessReference]
 
     class Meta:
         indexes = [

@@ -15,6 +15,7 @@ from audit.events import Actor, EventType, FactValue, NewEvent, Target
 from audit.operations import append_many
 from recordings.keyring import Keyring
 from recordings.models import (
+    BusinessReference,
     Conversation,
     Dialog,
     Party,
@@ -193,11 +194,13 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
     StoredObject.objects.filter(conversation__in=ids).delete()
     Segment.objects.filter(conversation__in=ids).update(agent=None)
     Party.objects.filter(conversation__in=ids).delete()
+    BusinessReference.objects.filter(conversation__in=ids).delete()
     PermittedUse.objects.filter(conversation__in=ids, only_for__isnull=False).delete()
     Conversation.objects.filter(pk__in=ids).update(
         state=Conversation.State.DESTROYED,
         destroyed_at=now,
         external_id="",
+        outcome="",
         tags=[],
         language="",
         message_count=0,

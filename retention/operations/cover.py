@@ -9,7 +9,7 @@ from django.db import transaction
 
 from audit.events import Actor, EventType, FactValue, Target
 from audit.operations import append
-from recordings.keyring import Keyring
+from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
 from recordings.models import Conversation
 from recordings.operations.uses import NewUse, write_uses
 from retention.matching import Decision
@@ -58,6 +58,16 @@ def cover_anew(
     return changed
 
 
+def cover_anyway(
+    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None
+) -> bool:
+    """Cover it; a content key that is lost must not keep the end of its conversation as it was."""
+    try:
+        return cover_anew(conversation=conversation, book=book, now=now, keyring=keyring)
+    except (KeyMissing, KeyDoesNotFit):
+        return cover_anew(conversation=conversation, book=book, now=now)
+
+
 def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> list[NewUse]:
     """One use per purpose that some rule opens, from the end of the conversation on."""
     return [
@@ -72,6 +82,14 @@ def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> l
     ]
 
 
+def _why_closed(decisions: Sequence[Decision]) -> str:
+    if any(decision.excluded_by and decision.matches for decision in decisions):
+        return "excluded"
+    if any(decision.matches for decision in decisions):
+        return "article_9_condition_missing"
+    return "no_rule"
+
+
 def _append_covered(
     conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
 ) -> None:
@@ -80,7 +98,7 @@ def _append_covered(
         "uses": len(uses),
     }
     if conversation.destroy_after is None:
-        facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
+        facts["reason"] = _why_closed(decisions)
     else:
         facts["destroy_after"] = conversation.destroy_after
     append(

@@ -13,7 +13,14 @@ from retention.views.matters import (
     matters,
 )
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
-from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
+from retention.views.rules import (
+    limit_set,
+    notice_new,
+    rule_change,
+    rule_new,
+    rule_retire,
+    rules,
+)
 
 __all__ = [
     "certificate",
@@ -28,6 +35,7 @@ __all__ = [
     "matter_handler_new",
     "matter_new",
     "matters",
+    "notice_new",
     "purge_run",
     "purge_run_progress",
     "purge_runs",

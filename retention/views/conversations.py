@@ -43,6 +43,11 @@ def explain(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
             "happens_next": wording.happens_next(explanation),
             "purpose_names": wording.purpose_names(),
             "legal_bases": dict(RuleVersion.LegalBasis.choices),
+            "how_it_counts": {
+                rule.version_id: wording.how_it_counts(rule)
+                for purpose in explanation.purposes
+                for rule in purpose.rules
+            },
             "unmatched": [
                 {"rule": one.rule, "reason": wording.why_not(one.reason)}
                 for one in explanation.unmatched

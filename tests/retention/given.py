@@ -23,6 +23,7 @@ from accounts.roles import Role
 from recordings.encryption import encrypt_bytes, generate_key
 from recordings.keyring import Keyring
 from recordings.models import (
+    BusinessReference,
     Conversation,
     DataSubject,
     Dialog,
@@ -110,6 +111,7 @@ def a_conversation(
         started_at=ended_at - timedelta(minutes=3),
         ended_at=ended_at,
         duration_seconds=180,
+        outcome="resolved",
         tags=["complaint"],
         captured_at=ended_at,
         destroy_after=destroy_after or now - timedelta(seconds=1),
@@ -119,6 +121,9 @@ def a_conversation(
         kek_name=conversation.kek_name, content_key=key, context=conversation.pk.bytes
     )
     conversation.save(force_insert=True)
+    BusinessReference.objects.create(
+        conversation=conversation, kind="claim", reference_hash=os.urandom(32)
+    )
     _write_people(conversation, key)
     _write_content(conversation, key, store=store, body=body)
     PermittedUse.objects.create(

@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 from audit import clock
 from audit.models import Event
 from recordings.models import (
+    BusinessReference,
     Conversation,
     Dialog,
     Party,
@@ -114,8 +115,8 @@ class TestDestroysWhatIsDue:
         assert due.wrapped_key is None
         assert due.kek_name == ""
         assert due.external_id == ""
-        assert due.tags == []
-        for model in (Dialog, Rendition, StoredObject, Party):
+        assert (due.tags, due.outcome) == ([], "")
+        for model in (Dialog, Rendition, StoredObject, Party, BusinessReference):
             assert not model.objects.exists()
         assert Segment.objects.get().agent is None
         assert centre.versions_of(due) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -17,7 +18,9 @@ from audit.operations.searches import save_search
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
+from retention.operations.notices import record_notice
 from retention.operations.purge.run import purge
+from retention.operations.rules import Draft, create_rule
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
@@ -76,7 +79,10 @@ def of_a_coach(centre: Centre) -> Iterator[str]:
 
 def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     """Rules, matters and holds, purge runs, why something is kept, quarantine."""
-    for name in ("rules", "rule_new", "limit_set", "matters", "matter_new", "purge_runs"):
+    for name in (
+        *("rules", "rule_new", "limit_set", "notice_new"),
+        *("matters", "matter_new", "purge_runs"),
+    ):
         yield reverse(f"retention:{name}")
     rule, matter = RetentionRule.objects.first(), Matter.objects.get()
     run = PurgeRun.objects.get()
@@ -113,6 +119,7 @@ def of_a_reader_of_the_log(centre: Centre) -> Iterator[str]:
 def furnish(centre: Centre) -> None:
     """Have something of each kind to look at."""
     factories.give_role(centre.alice, Role.EMPLOYEE, centre.vakka)
+    _make_rules_of_all_kinds(centre)
     centre.call()
     centre.chat()
     centre.matter_of(centre.chat())
@@ -130,6 +137,36 @@ def furnish(centre: Centre) -> None:
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     certify(centre.stage)
+
+
+def _make_rules_of_all_kinds(centre: Centre) -> None:
+    """One that is counted from an event and asks for details, an exclusion, and a notice."""
+    by_event = Draft(
+        keep_months=6,
+        keep_days=0,
+        legal_basis="6.1.b",
+        directions=("inbound",),
+        shortest_seconds=1,
+        trigger="claim.closed",
+        cap_months=60,
+        statute="Insurance Contracts Act 543/1994, section 73",
+    )
+    exclusion = Draft(
+        keep_months=0, keep_days=0, legal_basis="", is_exclusion=True, kinds=("call",)
+    )
+    told: dict[str, Any] = {
+        "controller": centre.vakka,
+        "user": centre.person("olga"),
+        "now": clock.now(),
+    }
+    for code, draft in (("claims", by_event), ("evidence", by_event), ("evidence", exclusion)):
+        create_rule(
+            purpose=factories.purpose(code),
+            name=f"{code} {draft.is_exclusion}",
+            draft=draft,
+            **told,
+        )
+    record_notice(version="2026-05", in_force_from=clock.now(), months={centre.coaching: 6}, **told)
 
 
 READERS = (
