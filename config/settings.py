@@ -52,6 +52,7 @@ MIDDLEWARE = [
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "config.middleware.OpenedMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,6 +171,7 @@ CELERY_TIMEZONE = "UTC"
 # --- What the rooms ask of each other by name, so that layers hold -------------------------------
 
 CAPTURE_COVERS_WITH = "retention.operations.cover.cover"
+OPENED_BY = "retention.operations.opening.refuse_unless_open"
 AUDIT_NAMES = "accounts.queries.names_by_reference"
 AUDIT_ANCHOR_WRITER = "recordings.objectstore.anchor_writer"
 AUDIT_ANCHOR_READER = "recordings.objectstore.anchor_reader"

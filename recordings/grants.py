@@ -34,8 +34,8 @@ _CAPTURE = [
 ]
 _PURGE = [
     (
-        "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
-        "external_id, tags, language, message_count, linked_to_id), DELETE",
+        "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, closed_at, kek_name, "
+        "wrapped_key, external_id, tags, language, message_count, linked_to_id), DELETE",
         "TABLE recordings_conversation",
     ),
     ("UPDATE (sealed_name), DELETE", "TABLE recordings_dialog"),

@@ -17,7 +17,7 @@ ROLES = ("owner", "web", "work", "purge", "seal", "cut", "stream", "beat")
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
     "owner": (),
-    "web": ("content",),
+    "web": ("content", "anchor-read"),
     "work": ("content", "anchor-read", "export"),
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
@@ -43,6 +43,7 @@ ROLE_OF_COMMAND = {
     "grant": "owner",
     "set_up_sample_centre": "owner",
     "purge": "purge",
+    "replay_destructions": "purge",
     "reconcile": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",

@@ -72,7 +72,10 @@ class Stage:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Point Django at this test's database and an empty broker; away from it at the end."""
+        from retention.operations import opening
+
         redis.Redis.from_url(settings.REDIS_URL).flushdb()
+        opening.forget()
         with self.acting_as("owner"):
             yield
         _point_at(None)
