@@ -11,6 +11,7 @@ from psycopg import sql
 from config.servers import postgresql, unprivileged
 from config.servers.postgresql import Installation
 from retention.operations import opening
+from tests.harness.databases import address, clone
 from tests.harness.roles import Stage, _point_at
 from tests.harness.session import DATA
 
@@ -28,13 +29,38 @@ def restore(stage: Stage, path: Path) -> None:
         name = sql.Identifier(stage.database)
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
         connection.execute(
-            sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                name, sql.Identifier(postgresql.OWNER)
-            )
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(name, sql.Identifier(postgresql.OWNER))
         )
     _run(stage, "pg_restore", f"--dbname={stage.database}", str(path))
     opening.forget()
     _point_at(stage.environment(stage.role)["DATABASE_URL"])
+
+
+def copy(stage: Stage) -> str:
+    """Copy the database file by file; gives the name of the copy."""
+    _point_at(None)
+    with _owner(stage) as owner:
+        made = clone(owner, source=stage.database)
+    _point_at(stage.environment(stage.role)["DATABASE_URL"])
+    return made
+
+
+def put_back(stage: Stage, copied: str) -> None:
+    """Put the copy in the place of the database; processes that run are not told."""
+    _point_at(None)
+    with _owner(stage) as owner:
+        for name, renamed in ((stage.database, f"{copied}_lost"), (copied, stage.database)):
+            owner.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(name), sql.Identifier(renamed)
+                )
+            )
+    _point_at(stage.environment(stage.role)["DATABASE_URL"])
+
+
+def _owner(stage: Stage) -> psycopg.Connection:
+    url = stage.servers.environment("owner")["DATABASE_URL"]
+    return psycopg.connect(address(url, database="postgres"), autocommit=True)
 
 
 def _run(stage: Stage, program: str, *arguments: str) -> None:
@@ -56,5 +82,3 @@ def _run(stage: Stage, program: str, *arguments: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{program} failed: {done.stderr[-2000:]}")
-
-
