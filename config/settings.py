@@ -186,6 +186,9 @@ PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
+# How long the oldest backup of the database can be restored, and a copy of the keyring.
+BACKUP_KEPT_DAYS = env.int("BACKUP_KEPT_DAYS", default=35)
+KEYRING_ESCROW_KEPT_DAYS = env.int("KEYRING_ESCROW_KEPT_DAYS", default=30)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)

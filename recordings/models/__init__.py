@@ -2,6 +2,7 @@
 
 from recordings.models.content import Dialog, Rendition, StoredObject
 from recordings.models.conversation import Conversation
+from recordings.models.keys import DestroyedKek, Rewrap
 from recordings.models.people import DataSubject, Party, Segment
 from recordings.models.quarantine import QuarantinedItem
 from recordings.models.use import NO_END, PermittedUse
@@ -10,11 +11,13 @@ __all__ = [
     "NO_END",
     "Conversation",
     "DataSubject",
+    "DestroyedKek",
     "Dialog",
     "Party",
     "PermittedUse",
     "QuarantinedItem",
     "Rendition",
+    "Rewrap",
     "Segment",
     "StoredObject",
 ]

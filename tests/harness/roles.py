@@ -17,7 +17,7 @@ from django.test import override_settings
 from config.servers import Servers
 from tests.harness.databases import address
 
-Role = Literal["owner", "web", "work", "purge", "seal", "cut", "stream"]
+Role = Literal["owner", "web", "work", "purge", "seal", "cut", "keys", "stream"]
 
 # The settings that a role's environment decides; what it does not name is None.
 DECIDED = (

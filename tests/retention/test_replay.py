@@ -138,7 +138,7 @@ class TestRestoredBackup:
         assert line.destroy_after <= line.withdrawn_at
         assert line.concluded_at is not None
         run = PurgeRun.objects.get()
-        assert (run.actor, run.state) == ("replay", "finished")
+        assert (run.actor, run.state) == ("system:replay", "finished")
         events = Event.objects.filter(conversation=due.pk).order_by("id")
         facts = {one.event_type: json.loads(one.body).get("x", {}) for one in events}
         for name in ("conversation.withdrawn", "content_key.destroyed"):

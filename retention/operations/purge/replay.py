@@ -232,11 +232,8 @@ def _settle(contradicted: dict[str, list[UUID]], *, now: datetime) -> int:
     waiting = Destruction.objects.open().filter(needs_person_at=None)
     of_entry = Counter(waiting.exclude(ledger_key="").values_list("ledger_key", flat=True))
     for key in contradicted.keys() - of_entry.keys():
-        LedgerEntry.objects.update_or_create(
-            key=key,
-            defaults={"contradicted": contradicted[key]},
-            create_defaults={"contradicted": contradicted[key], "noted_at": now},
-        )
+        LedgerEntry.objects.bulk_create([LedgerEntry(key=key, noted_at=now)], ignore_conflicts=True)
+        LedgerEntry.objects.filter(key=key).update(contradicted=contradicted[key])
     return sum(of_entry[key] for key in contradicted)
 
 
