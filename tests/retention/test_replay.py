@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connections
 from django.test import override_settings
 
-from audit import clock
+from audit import clock, verify
 from audit.checks import NotOpen, refuse_unless_open
 from audit.models import Event
 from recordings.models import Conversation, Party
@@ -29,6 +29,7 @@ from tests.harness.session import ROOT
 from tests.harness.stops import stopped_at, wait_for_it
 from tests.retention import given, restored
 from tests.retention.centre import Centre, counted
+from tests.retention.certified import certify, file_of, keys_of
 
 ROLES = ("web", "work", "purge")
 
@@ -145,6 +146,9 @@ class TestRestoredBackup:
             assert facts[name]["reason"] == "ledger"
         assert facts["conversation.destroyed"]["run"] == str(done.run_id)
         assert counted("ledger.replayed") == 1
+        (certificate,) = certify(centre.stage)
+        checked = verify.check_certificate(file_of(certificate), keys_of(certificate))
+        assert checked.said["lines"][0]["ledger"] == line.ledger_key
 
     def test_is_noticed_by_a_process_that_was_not_started_anew(self, centre):
         due = centre.capture()
