@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,7 @@ from django.db import transaction
 from audit.events import Actor, EventType
 from audit.operations import append
 from recordings import escrow
-from recordings.keyring import FileKeyring
+from recordings.keyring import FileKeyring, KeyMissing
 from recordings.models import DestroyedKek
 
 ACTOR = Actor.system("keys")
@@ -52,7 +53,7 @@ def copy(
     The event is committed before the copy is there. Raises KeyringUnavailable, OSError; ValueError
     for fewer than two people.
     """
-    keys = {name: keyring.get(name) for name in keyring.names()}
+    keys = dict(_all_of(keyring))
     data = escrow.seal(keys, people=people, made_at=now)
     with transaction.atomic():
         append(
@@ -73,6 +74,13 @@ def copy(
         file.flush()
         os.fsync(file.fileno())
     return path
+
+
+def _all_of(keyring: FileKeyring) -> Iterator[tuple[str, bytes]]:
+    for name in keyring.names():
+        # One may be destroyed meanwhile, or have been half-way.
+        with suppress(KeyMissing):
+            yield name, keyring.get(name)
 
 
 def restore(
