@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.test import override_settings
 
 from audit import clock, verify
@@ -340,6 +340,8 @@ class TestContradiction:
         assert counted("conversation.closed") == 1
         assert len(centre.versions_of(kept)) == 2
         assert reason(centre) is None
+        with centre.stage.acting_as("purge"), pytest.raises(IntegrityError, match="by a person"):
+            Conversation.objects.filter(pk=kept.pk).update(closed_at=None)
         assert run_replay(centre, believed=[kept.pk]).destroyed_again == 1
         assert is_gone(centre, kept)
         assert LedgerEntry.objects.get().contradicted == []
