@@ -63,8 +63,10 @@ class EventType(StrEnum):
 
     CONVERSATION_WITHDRAWN = "conversation.withdrawn"
     CONVERSATION_RECALLED = "conversation.recalled"
+    CONVERSATION_CLOSED = "conversation.closed"
     CONTENT_KEY_DESTROYED = "content_key.destroyed"
     LEDGER_WRITTEN = "ledger.written"
+    LEDGER_REPLAYED = "ledger.replayed"
     CONVERSATION_DESTROYED = "conversation.destroyed"
     DESTRUCTION_FAILED = "destruction.failed"
     DESTRUCTION_RETRIED = "destruction.retried"
@@ -74,6 +76,9 @@ class EventType(StrEnum):
     CERTIFICATE_ISSUED = "certificate.issued"
     CERTIFICATE_DOWNLOADED = "certificate.downloaded"
     CERTIFICATE_DELETED = "certificate.deleted"
+    KEK_DESTROYED = "kek.destroyed"
+    KEYRING_ESCROWED = "keyring.escrowed"
+    KEYRING_RESTORED = "keyring.restored"
     STORE_RECONCILED = "store.reconciled"
     INCIDENT_RAISED = "incident.raised"
 

@@ -57,9 +57,12 @@ _SEAL = [
     ("SELECT", "TABLE audit_log"),
 ]
 # By column: of an event it may say that it happened, and no details.
-_STREAM = [
+_SAY = [
     ("INSERT (log, about_conversation, body)", "TABLE audit_event"),
     ("EXECUTE", "FUNCTION audit_now()"),
+]
+_STREAM = [
+    *_SAY,
     ("SELECT", "TABLE audit_event"),
     ("SELECT", "TABLE audit_leaf"),
     ("SELECT, INSERT, UPDATE", "TABLE audit_stream"),
@@ -86,5 +89,6 @@ GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_purge": _APPEND,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
     "tallenne_cut": _CUT,
+    "tallenne_keys": _SAY,
     "tallenne_stream": _STREAM,
 }

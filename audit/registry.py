@@ -235,11 +235,18 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _PURGE_FACTS + " matter",
         needs="conversation",
     ),
+    T.CONVERSATION_CLOSED: _rule(
+        _("A conversation was closed to everybody"), "reason", needs="conversation"
+    ),
     T.CONTENT_KEY_DESTROYED: _rule(
         _("A content key was destroyed"), _PURGE_FACTS, needs="conversation"
     ),
     T.LEDGER_WRITTEN: _rule(
         _("The ledger of destructions was written"), _PURGE_FACTS + " conversations count"
+    ),
+    T.LEDGER_REPLAYED: _rule(
+        _("A restored database destroyed again what the ledger names"),
+        "destroyed failed need_person count",
     ),
     T.CONVERSATION_DESTROYED: _rule(
         _("A conversation was destroyed"), _PURGE_FACTS + " methods", needs="conversation"
@@ -271,6 +278,9 @@ REGISTRY: Mapping[EventType, EventRule] = {
         ALLOW,
         ERROR,
     ),
+    T.KEK_DESTROYED: _rule(_("A key-encryption key was destroyed"), "from until"),
+    T.KEYRING_ESCROWED: _rule(_("The keyring was copied into escrow"), "count digest days"),
+    T.KEYRING_RESTORED: _rule(_("The keyring was restored from escrow"), "count digest"),
     T.INCIDENT_RAISED: _rule(
         _("An incident was raised"), "kind reason error step rendition objects", ERROR
     ),

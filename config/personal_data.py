@@ -268,6 +268,11 @@ PERSONAL_DATA: dict[str, Declaration] = {
         none="id run controller number issued_at keep_until line_count digest seal sealed_at",
         staff_reference="fields",
     ),
+    "retention.LedgerEntry": _declare(_STAYS, none="key noted_at", contact="contradicted"),
+    "recordings.Rewrap": _declare(_STAYS, none="id kek_name day"),
+    "recordings.DestroyedKek": _declare(
+        _STAYS, none="id kek_name destroyed_at last_copy_lapses_at"
+    ),
     "retention.Destruction": _declare(
         f"the certificate's line; {_CERTIFIED}",
         none="id run controller rule_versions objects_destroyed method withdrawn_at "

@@ -52,6 +52,7 @@ MIDDLEWARE = [
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "config.middleware.OpenedMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,6 +171,7 @@ CELERY_TIMEZONE = "UTC"
 # --- What the rooms ask of each other by name, so that layers hold -------------------------------
 
 CAPTURE_COVERS_WITH = "retention.operations.cover.cover"
+OPENED_BY = "retention.operations.opening.refuse_unless_open"
 AUDIT_NAMES = "accounts.queries.names_by_reference"
 AUDIT_ANCHOR_WRITER = "recordings.objectstore.anchor_writer"
 AUDIT_ANCHOR_READER = "recordings.objectstore.anchor_reader"
@@ -185,6 +187,9 @@ PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 BUSINESS_EVENT_KEPT_DAYS = env.int("BUSINESS_EVENT_KEPT_DAYS", default=730)
+# How long the oldest backup of the database can be restored, and a copy of the keyring.
+BACKUP_KEPT_DAYS = env.int("BACKUP_KEPT_DAYS", default=35)
+KEYRING_ESCROW_KEPT_DAYS = env.int("KEYRING_ESCROW_KEPT_DAYS", default=30)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)

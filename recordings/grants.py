@@ -36,8 +36,8 @@ _CAPTURE = [
 ]
 _PURGE = [
     (
-        "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
-        "external_id, outcome, tags, language, message_count, linked_to_id), DELETE",
+        "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, closed_at, kek_name, "
+        "wrapped_key, external_id, outcome, tags, language, message_count, linked_to_id), DELETE",
         "TABLE recordings_conversation",
     ),
     ("DELETE", "TABLE recordings_businessreference"),
@@ -49,9 +49,17 @@ _PURGE = [
     ("UPDATE (legal_hold), DELETE", "TABLE recordings_storedobject"),
 ]
 
+# It destroys keys of months: of conversations it knows under which key they are, and no more.
+_KEYS = [
+    ("SELECT (id, kek_name)", "TABLE recordings_conversation"),
+    ("SELECT", "TABLE recordings_rewrap"),
+    ("SELECT, INSERT", "TABLE recordings_destroyedkek"),
+]
+
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD,
     "tallenne_work": _READ + _HOLD + _CAPTURE,
     "tallenne_purge": _READ + _PURGE,
+    "tallenne_keys": _KEYS,
 }

@@ -5,6 +5,7 @@ _READ = [
     ("SELECT", "TABLE retention_certificate"),
     ("SELECT", "TABLE retention_destruction"),
     ("SELECT", "TABLE retention_hold"),
+    ("SELECT", "TABLE retention_ledgerentry"),
     ("SELECT", "TABLE retention_matter"),
     ("SELECT", "TABLE retention_matterhandler"),
     ("SELECT", "TABLE retention_purgerun"),
@@ -48,6 +49,7 @@ _PURGE = [
     *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
     ("USAGE", "SEQUENCE retention_lease_token"),
+    ("INSERT, UPDATE (contradicted)", "TABLE retention_ledgerentry"),
     # For `reconcile`: events that no partition was made for.
     ("SELECT", "TABLE audit_misplaced"),
     ("EXECUTE", "FUNCTION audit_missing_partitions(integer)"),

@@ -24,7 +24,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "S3_REGION": ("web, work, purge, seal", "its region"),
     "S3_CONTENT_BUCKET": ("web, work, purge", "holds the encrypted content"),
     "S3_ANCHOR_BUCKET": (
-        "work, purge, seal",
+        "web, work, purge, seal",
         "holds the ledger of destructions and the heads of the audit log, locked",
     ),
     "S3_CONTENT_ACCESS_KEY": ("web, work", "identity that puts, gets and places legal holds"),
@@ -36,11 +36,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "identity that puts into the anchor bucket with retention",
     ),
     "S3_ANCHOR_SECRET_KEY": ("purge, seal", "its secret"),
-    "S3_ANCHOR_READ_ACCESS_KEY": ("work, purge, seal", "identity that reads the anchor bucket"),
-    "S3_ANCHOR_READ_SECRET_KEY": ("work, purge, seal", "its secret"),
+    "S3_ANCHOR_READ_ACCESS_KEY": (
+        "web, work, purge, seal",
+        "identity that reads the anchor bucket",
+    ),
+    "S3_ANCHOR_READ_SECRET_KEY": ("web, work, purge, seal", "its secret"),
     "S3_EXPORT_ACCESS_KEY": ("work", "identity that puts and lists where months are delivered to"),
     "S3_EXPORT_SECRET_KEY": ("work", "its secret"),
-    "KEYRING_DIR": ("web, work", "folder of the key-encryption keys, mode 0700"),
+    "KEYRING_DIR": ("web, work, keys", "folder of the key-encryption keys, mode 0700"),
     "DATA_DIR": ("all", "where a process may put files of its own"),
     "CAPTURE_WORK_DIR": (
         "work",
@@ -58,6 +61,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "work",
         "days after it arrived when an event of a contract or claim is deleted that nothing kept "
         "is about",
+    ),
+    "BACKUP_KEPT_DAYS": (
+        "work, keys",
+        "days after which no backup of the database is left: a destroyed key's last copy in one",
+    ),
+    "KEYRING_ESCROW_KEPT_DAYS": (
+        "work, keys",
+        "days after which a copy of the keyring in escrow is destroyed",
     ),
     "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
     "AUDIT_ORIGIN": ("all", "the name all heads of the audit log begin with; never changed"),

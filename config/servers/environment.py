@@ -12,16 +12,17 @@ from config.servers import identities, postgresql, seaweedfs
 from config.servers.files import make_private, read_environment, write_environment
 from config.servers.passwords import Secrets
 
-ROLES = ("owner", "web", "work", "purge", "seal", "cut", "stream", "beat")
+ROLES = ("owner", "web", "work", "purge", "seal", "cut", "keys", "stream", "beat")
 
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
     "owner": (),
-    "web": ("content",),
+    "web": ("content", "anchor-read"),
     "work": ("content", "anchor-read", "export"),
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
     "cut": (),
+    "keys": (),
     "stream": (),
     "beat": (),
 }
@@ -32,9 +33,10 @@ LOGIN_OF_ROLE = {
     "purge": "tallenne_purge",
     "seal": "tallenne_seal",
     "cut": "tallenne_cut",
+    "keys": "tallenne_keys",
     "stream": "tallenne_stream",
 }
-HOLDS_KEYRING = ("web", "work")
+HOLDS_KEYRING = ("web", "work", "keys")
 
 # Which role's environment a command of manage.py is given beside local servers.
 ROLE_OF_COMMAND = {
@@ -43,9 +45,12 @@ ROLE_OF_COMMAND = {
     "grant": "owner",
     "set_up_sample_centre": "owner",
     "purge": "purge",
+    "replay_destructions": "purge",
     "reconcile": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",
+    "destroy_keks": "keys",
+    "keyring": "keys",
     "stream_audit": "stream",
 }
 ROLE_OF_OTHER_COMMANDS = "work"

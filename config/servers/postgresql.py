@@ -26,6 +26,7 @@ CLIENT_ROLES = (
     "tallenne_purge",
     "tallenne_seal",
     "tallenne_cut",
+    "tallenne_keys",
     "tallenne_stream",
 )
 START_SECONDS = 60

@@ -2,6 +2,7 @@
 
 from recordings.models.content import Dialog, Rendition, StoredObject
 from recordings.models.conversation import Conversation
+from recordings.models.keys import DestroyedKek, Rewrap
 from recordings.models.people import DataSubject, Party, Segment
 from recordings.models.quarantine import QuarantinedItem
 from recordings.models.reference import BusinessReference
@@ -12,11 +13,13 @@ __all__ = [
     "BusinessReference",
     "Conversation",
     "DataSubject",
+    "DestroyedKek",
     "Dialog",
     "Party",
     "PermittedUse",
     "QuarantinedItem",
     "Rendition",
+    "Rewrap",
     "Segment",
     "StoredObject",
 ]

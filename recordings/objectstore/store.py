@@ -208,6 +208,24 @@ class ObjectStore:
                 raise StoreUnavailable("The object store does not list to the end.")
             markers = following
 
+    def list_oldest(self, *, prefix: str, from_key: str | None = None) -> Iterator[Version]:
+        """
+        The oldest version of each object, in order of keys, from a key on.
+
+        A lock does not keep later versions and delete markers from a key: the oldest is what was
+        put there first.
+        """
+        oldest: Version | None = None
+        # Of one key the newest version is listed first.
+        for found in self.list_versions(prefix=prefix, from_key=from_key):
+            if oldest is not None and oldest.key != found.key:
+                yield oldest
+                oldest = None
+            if not found.is_delete_marker:
+                oldest = Version(found.key, found.version_id)
+        if oldest is not None:
+            yield oldest
+
     def server_date(self) -> datetime:
         """The store's own clock, to the second, from its Date header."""
         try:

@@ -27,6 +27,8 @@ from recordings.models import (
 from recordings.operations import uses
 
 METHODS = ["cryptographic_erase", "delete"]
+# Why something is destroyed that is not due by its own row.
+LEDGER = "ledger"
 # What is asked of many conversations at once; the rest of their rows is not fetched.
 _ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
 
@@ -146,6 +148,19 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
     ids = [row.pk for row in rows]
     barred = list(withdrawn.exclude(pk__in=ids).values_list("pk", flat=True))
     back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
+    _destroy_keys(rows, run_of=run_of, actor=actor, now=now)
+    return KeysDestroyed(destroyed=ids, barred=back)
+
+
+def _destroy_keys(
+    rows: Sequence[Conversation],
+    *,
+    run_of: Mapping[UUID, UUID],
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    ids = [row.pk for row in rows]
     Rendition.objects.filter(dialog__conversation__in=ids, stored_object=None).delete()
     Dialog.objects.filter(conversation__in=ids).update(sealed_name=None)
     Party.objects.filter(conversation__in=ids).update(sealed_details=None)
@@ -159,12 +174,78 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
                 row,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk]},
+                facts={"run": run_of[row.pk], "reason": reason},
             )
             for row in rows
         ]
     )
-    return KeysDestroyed(destroyed=ids, barred=back)
+
+
+@transaction.atomic
+def destroy_again(
+    *, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime
+) -> list[Conversation]:
+    """
+    Withdraw conversations that a backup has brought back, and destroy their keys once more.
+
+    They were destroyed: the ledger says so, and whether they are due is not asked again. A
+    conversation that is held is left as it is, and so is one whose key is gone. Returns those
+    whose keys were destroyed now; `run_of` names for each conversation the run that does it.
+
+    Source: design, *Backups*.
+    """
+    lock(conversation_ids=list(run_of))
+    rows = list(
+        Conversation.objects.filter(
+            pk__in=list(run_of), hold_count=0, key_destroyed_at=None, wrapped_key__isnull=False
+        ).only(*_ASKED)
+    )
+    kept = [row for row in rows if row.state == Conversation.State.KEPT]
+    Conversation.objects.filter(pk__in=[row.pk for row in kept]).update(
+        state=Conversation.State.WITHDRAWN, withdrawn_at=now
+    )
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_WITHDRAWN,
+                row,
+                actor=actor,
+                now=now,
+                facts={
+                    "run": run_of[row.pk],
+                    "destroy_after": row.destroy_after,
+                    "reason": LEDGER,
+                },
+            )
+            for row in kept
+        ]
+    )
+    _destroy_keys(rows, run_of=run_of, actor=actor, now=now, reason=LEDGER)
+    return rows
+
+
+@transaction.atomic
+def close(*, conversation_ids: Sequence[UUID], actor: Actor, now: datetime) -> list[UUID]:
+    """
+    Close kept conversations to everybody until somebody has decided about what the ledger says.
+
+    Returns those closed now.
+    """
+    lock(conversation_ids=conversation_ids)
+    rows = list(
+        Conversation.objects.kept().filter(pk__in=conversation_ids, closed_at=None).only(*_ASKED)
+    )
+    ids = [row.pk for row in rows]
+    Conversation.objects.filter(pk__in=ids).update(closed_at=now)
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_CLOSED, row, actor=actor, now=now, facts={"reason": LEDGER}
+            )
+            for row in rows
+        ]
+    )
+    return ids
 
 
 @transaction.atomic

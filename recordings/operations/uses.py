@@ -11,6 +11,7 @@ from django.db import transaction
 
 from recordings.keyring import Keyring, kek_name
 from recordings.models import Conversation, PermittedUse
+from recordings.operations import keks
 
 
 class NotKept(Exception):
@@ -91,6 +92,7 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     name = kek_name_for(locked)
     if locked.wrapped_key is None or not locked.kek_name or locked.kek_name == name:
         return False
+    keks.keep(kek_name=name)
     context = locked.pk.bytes
     content_key = keyring.unwrap(
         kek_name=locked.kek_name, wrapped_key=bytes(locked.wrapped_key), context=context

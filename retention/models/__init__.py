@@ -2,7 +2,7 @@
 
 from retention.models.events import BusinessEvent
 from retention.models.holds import Hold, Matter, MatterHandler
-from retention.models.purge import Certificate, Destruction, PurgeRun
+from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "Certificate",
     "Destruction",
     "Hold",
+    "LedgerEntry",
     "Matter",
     "MatterHandler",
     "PurgeRun",

@@ -114,6 +114,25 @@ class DestructionQuerySet(models.QuerySet["Destruction"]):
         )
 
 
+class LedgerEntry(models.Model):
+    """
+    One entry of the ledger in the anchor bucket that this database has taken account of.
+
+    The purge notes what it has written there; replaying notes what a restored database did not
+    know. `contradicted` are the conversations of which rows and store said otherwise: they were
+    closed, and somebody has to decide.
+
+    Source: design, *Backups*; docs/decisions/0011-backups-forget-too.md.
+    """
+
+    key = models.CharField(primary_key=True, max_length=300)
+    noted_at = models.DateTimeField()
+    contradicted = ArrayField(models.UUIDField(), default=list)
+
+    def __str__(self) -> str:
+        return self.key
+
+
 class Destruction(models.Model):
     """
     The proof for one conversation; with its run's others it becomes the certificate.

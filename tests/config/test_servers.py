@@ -147,8 +147,9 @@ class TestSecretsAndEnvironments:
         ("role", "holds"),
         [
             ("owner", set()),
-            ("web", {"S3_CONTENT", "KEYRING"}),
+            ("web", {"S3_CONTENT", "S3_ANCHOR_READ", "KEYRING"}),
             ("work", {"S3_CONTENT", "S3_ANCHOR_READ", "S3_EXPORT", "KEYRING"}),
+            ("keys", {"KEYRING"}),
             ("purge", {"S3_PURGE", "S3_ANCHOR", "S3_ANCHOR_READ"}),
             ("beat", set()),
         ],

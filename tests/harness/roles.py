@@ -17,7 +17,7 @@ from django.test import override_settings
 from config.servers import Servers
 from tests.harness.databases import address
 
-Role = Literal["owner", "web", "work", "purge", "seal", "cut", "stream"]
+Role = Literal["owner", "web", "work", "purge", "seal", "cut", "keys", "stream"]
 
 # The settings that a role's environment decides; what it does not name is None.
 DECIDED = (
@@ -72,7 +72,10 @@ class Stage:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Point Django at this test's database and an empty broker; away from it at the end."""
+        from retention.operations import opening
+
         redis.Redis.from_url(settings.REDIS_URL).flushdb()
+        opening.forget()
         with self.acting_as("owner"):
             yield
         _point_at(None)

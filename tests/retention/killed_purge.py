@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,6 +84,7 @@ def _purge(order: dict[str, Any]) -> None:
         from tests.harness.roles import _point_at
 
         _point_at(order["database_url"])
+        settings.AUDIT_ORIGIN = f"{urlsplit(order['database_url']).path[1:]}/tallenne"
         for name, value in order.get("settings", {}).items():
             setattr(settings, name, value)
         if "at" in order:

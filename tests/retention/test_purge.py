@@ -27,7 +27,7 @@ from recordings.objectstore import (
     StoreRefused,
     StoreUnavailable,
 )
-from retention.models import Destruction, PurgeRun
+from retention.models import Destruction, LedgerEntry, PurgeRun
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import PurgeStopped
 from tests.harness.roles import Stage
@@ -152,7 +152,9 @@ class TestDestroysWhatIsDue:
         answer = servers.s3("admin").get_object(Bucket=bucket, Key=line.ledger_key)
         assert str(due.pk) in answer["Body"].read().decode()
         assert answer["ObjectLockMode"] == "COMPLIANCE"
-        assert line.ledger_key.startswith(f"ledger/{line.key_destroyed_at:%Y/%m/%d}/{line.run_id}/")
+        folder = f"ledger/{centre.stage.database}/tallenne/{line.key_destroyed_at:%Y/%m/%d}"
+        assert line.ledger_key.startswith(f"{folder}/{line.run_id}/")
+        assert LedgerEntry.objects.get().key == line.ledger_key
 
     def test_every_step_is_in_the_audit_log_once(self, centre):
         (due,) = centre.capture()

@@ -14,6 +14,7 @@ from django.core.management.base import BaseCommand, CommandError, no_translatio
 
 from audit import clock
 from audit.events import Actor
+from audit.management.opened import check_open
 from retention.explanation import ExplainedPurpose, Explanation, MatchedRule, Next
 from retention.operations.explain import ConversationUnknown, explain
 from retention.queries import zone_of
@@ -59,6 +60,7 @@ class Command(BaseCommand):
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Explain, as text or JSON."""
+        check_open()
         try:
             conversation_id = UUID(options["conversation"])
             explanation = explain(

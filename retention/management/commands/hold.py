@@ -15,6 +15,7 @@ from django.db.models import Q
 
 from accounts.models import Controller, User
 from audit import clock
+from audit.management.opened import check_open
 from recordings.keyring import FileKeyring, KeyDoesNotFit, KeyMissing, KeyringUnavailable
 from retention.models import Matter
 from retention.operations import holds
@@ -79,6 +80,7 @@ class Command(BaseCommand):
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Do one deed, and say what became of it."""
+        check_open()
         deeds: dict[str, Callable[[User, dict[str, Any]], Answer]] = {
             "open": _open,
             "handler": _handler,

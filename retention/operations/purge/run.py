@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, transaction
 from django.db.models import Exists, OuterRef
 
+from audit.checks import NotOpen, refuse_unless_open
 from audit.events import Actor, EventType, FactValue, Outcome, Target
 from audit.operations import append
 from recordings.objectstore import ObjectStore, StoreError
@@ -129,15 +130,42 @@ def purge(
 
     Raises:
         PurgeStopped: the audit log or the database cannot be written, the store is down, its
-            clock disagrees, or it removed what it should not. The sentence says which.
+            clock disagrees, it removed what it should not, or the database was restored from a
+            backup. The sentence says which.
     """
+    try:
+        refuse_unless_open()
+    except NotOpen as closed:
+        raise PurgeStopped(str(closed)) from closed
+    return _run(content, anchor, clock, progress, takes_due=True)
+
+
+def finish(
+    *,
+    content: ObjectStore,
+    anchor: ObjectStore,
+    clock: Clock,
+    progress: Progress = lambda done, total: None,
+) -> Tally:
+    """
+    Finish what was begun and take nothing more, on a database that is not open yet too.
+
+    Raises what `purge` raises.
+    """
+    return _run(content, anchor, clock, progress, takes_due=False)
+
+
+def _run(
+    content: ObjectStore, anchor: ObjectStore, clock: Clock, progress: Progress, *, takes_due: bool
+) -> Tally:
     try:
         _check_clocks(content, clock)
         with leases.at_work() as token:
             worker = _Worker(token, content, anchor, clock, progress)
             _finish_begun(worker)
             _close_abandoned(clock)
-            _take_due(worker)
+            if takes_due:
+                _take_due(worker)
     except (DatabaseError, InterfaceError) as error:
         # PostgreSQL's own text can hold a row, and with it a telephone number: it is not passed on.
         sqlstate = getattr(error.__cause__, "sqlstate", None)

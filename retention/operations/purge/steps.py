@@ -10,14 +10,13 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
-from audit import canonical
 from audit.events import Actor, EventType, Target
 from audit.operations import append
-from audit.registry import instant
 from recordings.models import PermittedUse
 from recordings.objectstore import ObjectExists, ObjectStore
 from recordings.operations import lifecycle
-from retention.models import Destruction, PurgeRun
+from retention import ledger
+from retention.models import Destruction, LedgerEntry, PurgeRun
 from retention.operations.purge.leases import Batch, lease_end, progressed
 
 # Adds to each certificate line the versions that rows know of, with the digests of what was stored.
@@ -68,7 +67,7 @@ def withdraw(
     else:
         run.save(update_fields=["heartbeat_at"])
     ids = [conversation.pk for conversation in withdrawn]
-    rules = _rule_versions(ids)
+    rules = rule_versions(ids)
     lines = []
     for conversation in withdrawn:
         assert conversation.destroy_after is not None
@@ -91,7 +90,8 @@ def withdraw(
     return Batch(token, tuple(ids))
 
 
-def _rule_versions(conversation_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+def rule_versions(conversation_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
+    """Give for each conversation the rule versions that keep it, for its certificate line."""
     versions: dict[UUID, list[UUID]] = defaultdict(list)
     uses = PermittedUse.objects.filter(
         conversation__in=conversation_ids, authority_kind=PermittedUse.AuthorityKind.RULE
@@ -144,37 +144,17 @@ def write_ledger(*, batch: Batch, anchor: ObjectStore, actor: Actor, now: dateti
     by_run: dict[UUID, list[Destruction]] = defaultdict(list)
     for row in lines.order_by("conversation_id"):
         by_run[row.run_id].append(row)
-    for run_id, rows in by_run.items():
-        # Its day is that of the first key: written again after a lost answer, it is the same key.
-        day = min(row.key_destroyed_at for row in rows if row.key_destroyed_at)
-        key = f"ledger/{day:%Y/%m/%d}/{run_id}/{batch.token:012d}-{rows[0].conversation_id}.json"
-        _put(anchor, key=key, rows=rows, run_id=run_id, now=now)
+    for rows in by_run.values():
+        # Written again after a lost answer, it is the same key.
+        key = ledger.key_of(rows, token=batch.token)
+        _put(anchor, key=key, body=ledger.body_of(rows, now=now), now=now)
         _note_ledger(batch=batch, rows=rows, key=key, actor=actor, now=now)
 
 
-def _put(
-    anchor: ObjectStore, *, key: str, rows: Sequence[Destruction], run_id: UUID, now: datetime
-) -> None:
-    body = canonical.dumps(
-        {
-            "v": 1,
-            "run": str(run_id),
-            "written_at": instant(now),
-            "destroyed": [
-                {
-                    "conversation": str(row.conversation_id),
-                    "controller": str(row.controller_id),
-                    "ended_at": instant(row.ended_at),
-                    "key_destroyed_at": instant(row.key_destroyed_at),
-                }
-                for row in rows
-                if row.key_destroyed_at is not None
-            ],
-        }
-    )
+def _put(anchor: ObjectStore, *, key: str, body: bytes, now: datetime) -> None:
     retain_until = now + timedelta(days=settings.LEDGER_KEPT_DAYS)
     try:
-        anchor.put_locked(key, body.encode(), retain_until=retain_until)
+        anchor.put_locked(key, body, retain_until=retain_until)
     except ObjectExists:
         # Nobody else has this token: it is our own earlier try, whose answer was lost.
         return
@@ -190,6 +170,7 @@ def _note_ledger(
         .update(ledger_key=key, **progressed(now))
     )
     if noted:
+        LedgerEntry.objects.get_or_create(key=key, defaults={"noted_at": now})
         append(
             event_type=EventType.LEDGER_WRITTEN,
             actor=actor,
