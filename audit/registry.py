@@ -154,6 +154,7 @@ _RULE_FACTS = "version rule months days legal_basis changed kind conversations d
 _HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
+_DISPOSITION_FACTS = "kind action until"
 _RUN_FACTS = (
     "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
     "until scanned objects versions state"
@@ -172,6 +173,13 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
     ),
     T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
+    T.QUARANTINE_ENDED: _rule(
+        _("The key of an item in quarantine was destroyed: the time to decide was over"),
+        "source until",
+    ),
+    T.QUARANTINE_DESTROYED: _rule(
+        _("An item in quarantine was destroyed"), "source versions bytes"
+    ),
     T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
@@ -266,6 +274,22 @@ REGISTRY: Mapping[EventType, EventRule] = {
         "objects versions faults conversations scanned bytes action changed",
         ALLOW,
         ERROR,
+    ),
+    T.DECISION_REMINDED: _rule(
+        _("Compliance officers were reminded to decide"), "kind days count until"
+    ),
+    T.DISPOSITION_PROPOSED: _rule(
+        _("It was proposed to end a wait for a decision, or to prolong it"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_AGREED: _rule(
+        _("A second person agreed to end a wait for a decision, or to prolong it"),
+        _DISPOSITION_FACTS,
+    ),
+    T.DISPOSITION_ENDED: _rule(
+        _("A proposal about what waits for a decision was taken back"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_DONE: _rule(
+        _("What two persons decided was carried out"), _DISPOSITION_FACTS, ALLOW, ERROR
     ),
     T.INCIDENT_RAISED: _rule(
         _("An incident was raised"), "kind reason error step rendition objects", ERROR

@@ -199,7 +199,9 @@ def team_names(conversation_ids: Collection[UUID]) -> dict[UUID, str]:
 
 def decide_before(conversation: Conversation) -> datetime:
     """Until when somebody must decide about a conversation that no rule covers."""
-    return conversation.captured_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return conversation.destroy_after or conversation.captured_at + timedelta(
+        days=settings.UNCOVERED_DECIDE_DAYS
+    )
 
 
 def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:

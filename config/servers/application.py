@@ -135,7 +135,7 @@ class Application:
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz", headers={"Host": f"localhost:{self.port}"})
+            connection.request("GET", "/livez", headers={"Host": f"localhost:{self.port}"})
             return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
         except (OSError, http.client.HTTPException):
             return False

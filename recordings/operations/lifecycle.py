@@ -25,9 +25,13 @@ from recordings.models import (
 )
 from recordings.operations import uses
 
+NO_RULE = "no_rule_undecided"
 METHODS = ["cryptographic_erase", "delete"]
 # What is asked of many conversations at once; the rest of their rows is not fetched.
-_ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
+_ASKED = (
+    *("controller_id", "kind", "state", "ended_at"),
+    *("destroy_after", "uncovered_at", "key_destroyed_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,11 @@ def withdraw(
                 conversation,
                 actor=actor,
                 now=now,
-                facts={"run": run_id, "destroy_after": conversation.destroy_after},
+                facts={
+                    "run": run_id,
+                    "destroy_after": conversation.destroy_after,
+                    **_why(conversation),
+                },
             )
             for conversation in due
         ]
@@ -209,7 +217,7 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
                 row,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk], "methods": METHODS},
+                facts={"run": run_of[row.pk], "methods": METHODS, **_why(row)},
             )
             for row in rows
         ]
@@ -255,6 +263,11 @@ def count_holds(
     )
     for row in rows:
         uses.rewrap(conversation=row, keyring=keyring)
+
+
+def _why(conversation: Conversation) -> dict[str, FactValue]:
+    """Of what ends without a rule the certificate says so: its line holds this event."""
+    return {} if conversation.uncovered_at is None else {"reason": NO_RULE}
 
 
 def _event(

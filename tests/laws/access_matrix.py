@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.apps import apps
+from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -23,9 +24,11 @@ from audit.operations.searches import save_search
 from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
+from recordings.operations.quarantine import quarantine
 from retention.models import Hold, PurgeRun, RetentionRule
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
+from retention.operations.timetable import note_end
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
@@ -129,6 +132,7 @@ def build(centre: Centre) -> Scene:
             "run_id": run.pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
+            "item_id": _quarantined(centre),
             "event_id": _sealed_event(centre),
             "reference": centre.alice.reference,
             "search_id": save_search(
@@ -165,6 +169,22 @@ def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun
     assert {found[name] for name in ("withdrawn", "destroyed")} == {"withdrawn", "destroyed"}
     assert found["ended"] == "kept"
     return run
+
+
+def _quarantined(centre: Centre) -> UUID:
+    """An item that waits in quarantine; and all tasks of the timetable were done just now."""
+    for task in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
+        note_end(task=task, now=clock.now())
+    with centre.stage.acting_as("work"):
+        return quarantine(
+            source=centre.pbx,
+            name="a.wav",
+            chunks=lambda: iter([b"noise"]),
+            reason="It is damaged.",
+            store=ObjectStore.for_content(),
+            keyring=centre.keyring(),
+            now=clock.now(),
+        ).pk
 
 
 def _sealed_event(centre: Centre) -> UUID:
