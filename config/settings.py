@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from csp.constants import NONCE, NONE, SELF
@@ -213,7 +212,7 @@ AUDIT_EXPORT_WORK_DIR = env.path("AUDIT_EXPORT_WORK_DIR", default=DATA_DIR / "ex
 AUDIT_EXPORT_KEY_FILE = env.path("AUDIT_EXPORT_KEY_FILE", default=None)
 AUDIT_EXPORT_KNOWN_HOSTS_FILE = env.path("AUDIT_EXPORT_KNOWN_HOSTS_FILE", default=None)
 
-CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+CELERY_BEAT_SCHEDULE = {
     "purge": {
         "task": "retention.tasks.purge",
         "schedule": PURGE_INTERVAL_SECONDS,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import connection
@@ -196,12 +196,10 @@ def task_ends(*, at: datetime) -> dict[str, tuple[datetime, timedelta]]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(max(applied), %s) FROM django_migrations", [at])
         (upgraded_at,) = cursor.fetchone()
+    timetable = cast("Iterable[dict[str, Any]]", settings.CELERY_BEAT_SCHEDULE.values())
     return {
-        entry["task"]: (
-            known.get(entry["task"], upgraded_at),
-            timedelta(seconds=entry["schedule"]),
-        )
-        for entry in settings.CELERY_BEAT_SCHEDULE.values()
+        entry["task"]: (known.get(entry["task"], upgraded_at), timedelta(seconds=entry["schedule"]))
+        for entry in timetable
     }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -25,7 +26,6 @@ from recordings.models import (
 )
 from recordings.operations import uses
 
-NO_RULE = "no_rule_undecided"
 METHODS = ["cryptographic_erase", "delete"]
 # What is asked of many conversations at once; the rest of their rows is not fetched.
 _ASKED = (
@@ -267,7 +267,11 @@ def count_holds(
 
 def _why(conversation: Conversation) -> dict[str, FactValue]:
     """Of what ends without a rule the certificate says so: its line holds this event."""
-    return {} if conversation.uncovered_at is None else {"reason": NO_RULE}
+    since, until = conversation.uncovered_at, conversation.destroy_after
+    if since is None or until is None:
+        return {}
+    is_early = until - since < timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return {"reason": "no_rule_decided" if is_early else "no_rule_undecided"}
 
 
 def _event(

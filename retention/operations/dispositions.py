@@ -161,7 +161,7 @@ def _carry_out(disposition_id: UUID, *, keyring: Keyring | None, now: datetime) 
         actor=ACTOR,
         now=now,
         log=decided.controller_id,
-        target=Target(decided.about, str(decided.target)),
+        target=Target(str(decided.about), str(decided.target)),
         outcome=Outcome.ALLOW if is_done else Outcome.ERROR,
         facts=_facts(decided),
     )
@@ -212,11 +212,11 @@ def _say(
         actor=actor_for(user=user, at=now),
         now=now,
         log=disposition.controller_id,
-        target=Target(disposition.about, str(disposition.target)),
+        target=Target(str(disposition.about), str(disposition.target)),
         facts=_facts(disposition),
         detail=detail,
     )
 
 
 def _facts(disposition: Disposition) -> dict[str, FactValue]:
-    return {"kind": disposition.about, "action": disposition.kind}
+    return {"kind": str(disposition.about), "action": str(disposition.kind)}

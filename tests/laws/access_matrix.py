@@ -10,7 +10,6 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.apps import apps
-from django.conf import settings
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -28,11 +27,11 @@ from recordings.operations.quarantine import quarantine
 from retention.models import Hold, PurgeRun, RetentionRule
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
-from retention.operations.timetable import note_end
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
 from tests.retention.certified import certify
+from tests.retention.given import nothing_late
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
 UNKNOWN = UUID(int=0)
@@ -120,6 +119,7 @@ def build(centre: Centre) -> Scene:
     chat = centre.chat()
     matter = centre.matter_of(calls["held"])
     run = _end_and_destroy(centre, calls)
+    nothing_late()
     return Scene(
         centre=centre,
         conversations={state: call.pk for state, call in calls.items()}
@@ -172,9 +172,7 @@ def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun
 
 
 def _quarantined(centre: Centre) -> UUID:
-    """An item that waits in quarantine; and all tasks of the timetable were done just now."""
-    for task in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
-        note_end(task=task, now=clock.now())
+    """An item that waits in quarantine."""
     with centre.stage.acting_as("work"):
         return quarantine(
             source=centre.pbx,

@@ -21,11 +21,12 @@ from audit.operations import append_alone
 from config import views
 from config.celery import app, note_end
 from recordings.models import Conversation
-from retention.attention import Asked, Need, look, needs, task_ends
+from retention.attention import KINDS, Asked, Need, look, needs, task_ends
 from retention.management.commands.metrics import Exposition
 from retention.models import Disposition, PurgeRun, Recomputation, TaskEnd
 from retention.operations import timetable
 from tests import factories
+from tests.retention.given import nothing_late
 
 MINUTE = timedelta(minutes=1)
 
@@ -43,7 +44,7 @@ def found(at: datetime) -> dict[str, Need]:
 @pytest.fixture
 def quiet(centre):
     """The contact centre, in which everything is done."""
-    all_done(clock.now())
+    nothing_late()
     return centre
 
 
@@ -116,6 +117,8 @@ class TestKinds:
 
         assert "unsealed" not in found(clock.now())
         assert found(clock.now() + 16 * MINUTE)["unsealed"].found.count == 1
+        others = Asked(clock.now() + 16 * MINUTE, [quiet.onni])
+        assert "unsealed" not in {need.kind.code for need in needs(others)}
 
     def test_the_brake_a_change_of_rules_and_a_proposal(self, quiet):
         now = clock.now()
@@ -138,9 +141,7 @@ class TestKinds:
     def test_every_role_that_asks_may(self, stage, quiet):
         for role in ("web", "work", "purge"):
             with stage.acting_as(role):
-                assert len(look(Asked(clock.now()))) == len(
-                    {n.kind.code for n in look(Asked(clock.now()))}
-                )
+                assert len(look(Asked(clock.now()))) == len(KINDS)
 
 
 @pytest.fixture
@@ -153,9 +154,7 @@ def uncovered(quiet) -> Conversation:
 
 class TestPage:
     def test_shows_how_many_since_when_and_where_to_go(self, uncovered, olga):
-        TaskEnd.objects.filter(task=timetable.PURGE).update(
-            ended_at=clock.now() - timedelta(days=9)
-        )
+        timetable.note_end(task=timetable.PURGE, now=clock.now() - timedelta(days=9))
 
         page = olga.get(reverse("retention:attention"))
 
