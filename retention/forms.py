@@ -256,6 +256,7 @@ class DispositionForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=_("It stays as evidence: name nobody."),
     )
+    subject_is_told = forms.BooleanField(label=_("The data subject is told of it"), required=False)
 
     def __init__(self, *args: Any, can_extend: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -30,6 +30,7 @@ class Migration(migrations.Migration):
                 ('target', models.UUIDField()),
                 ('kind', models.CharField(choices=[('destroy', 'Destroy now'), ('extend', 'Wait once more as long')], max_length=10)),
                 ('reason', models.CharField(max_length=500)),
+                ('subject_is_told', models.BooleanField(default=False)),
                 ('proposed_at', models.DateTimeField()),
                 ('agreed_at', models.DateTimeField(blank=True, null=True)),
                 ('ended_at', models.DateTimeField(blank=True, null=True)),

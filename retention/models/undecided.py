@@ -90,6 +90,7 @@ class Disposition(models.Model):
     target = models.UUIDField()
     kind = models.CharField(max_length=10, choices=Kind)
     reason = models.CharField(max_length=500)
+    subject_is_told = models.BooleanField(default=False)
     proposed_at = models.DateTimeField()
     proposed_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
     agreed_at = models.DateTimeField(null=True, blank=True)

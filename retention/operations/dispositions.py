@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, User
 from accounts.queries import actor_for
-from audit.events import Actor, EventType, FactValue, Outcome, Target
+from audit.events import Actor, EventType, FactValue, Target
 from audit.operations import append
 from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
 from recordings.models import Conversation, QuarantinedItem
@@ -63,11 +63,14 @@ def propose(
     target: UUID,
     kind: Disposition.Kind,
     reason: str,
+    subject_is_told: bool = False,
     user: User,
     now: datetime,
 ) -> Disposition:
     """
     Propose what to do with one thing that waits; nothing happens until another person agrees.
+
+    `subject_is_told` says that the data subject is told of it, by whoever answers her.
 
     Raises NotEntitled, DispositionRefused.
     """
@@ -87,6 +90,7 @@ def propose(
                 target=target,
                 kind=kind,
                 reason=reason.strip()[:500],
+                subject_is_told=subject_is_told,
                 proposed_at=now,
                 proposed_by=user,
             )
@@ -132,21 +136,26 @@ def carry_out(*, keyring: Keyring | None, now: datetime) -> int:
     """
     Let what two persons decided take effect; what is to be destroyed is due from then on.
 
-    A hold or an open request bars it as everything else. Returns how many were carried out.
+    A hold or an open request bars it as everything else. A proposal about what does not wait any
+    more is ended. Returns how many were carried out.
 
     Raises KeyringUnavailable: the rest waits.
     """
-    agreed = list(Disposition.objects.agreed().order_by("agreed_at").values_list("pk", flat=True))
-    return sum(_carry_out(pk, keyring=keyring, now=now) for pk in agreed)
+    open_ones = list(
+        Disposition.objects.open().order_by("proposed_at").values_list("pk", flat=True)
+    )
+    return sum(_carry_out(pk, keyring=keyring, now=now) for pk in open_ones)
 
 
 @transaction.atomic
 def _carry_out(disposition_id: UUID, *, keyring: Keyring | None, now: datetime) -> bool:
-    rows = Disposition.objects.agreed().filter(pk=disposition_id)
+    rows = Disposition.objects.open().filter(pk=disposition_id)
     decided = rows.select_for_update(skip_locked=True, of=("self",)).first()
     if decided is None:
         return False
     waiting = find_waiting(about=About(decided.about), target=decided.target)
+    if waiting is not None and decided.agreed_at is None:
+        return False
     is_done = waiting is not None and _move(
         waiting, until=_until(decided, waiting, now), keyring=keyring
     )
@@ -157,12 +166,11 @@ def _carry_out(disposition_id: UUID, *, keyring: Keyring | None, now: datetime) 
         decided.ended_at = now
     decided.save(update_fields=["done_at", "ended_at"])
     append(
-        event_type=EventType.DISPOSITION_DONE,
+        event_type=EventType.DISPOSITION_DONE if is_done else EventType.DISPOSITION_ENDED,
         actor=ACTOR,
         now=now,
         log=decided.controller_id,
         target=Target(str(decided.about), str(decided.target)),
-        outcome=Outcome.ALLOW if is_done else Outcome.ERROR,
         facts=_facts(decided),
     )
     return is_done
@@ -219,4 +227,8 @@ def _say(
 
 
 def _facts(disposition: Disposition) -> dict[str, FactValue]:
-    return {"kind": str(disposition.about), "action": str(disposition.kind)}
+    return {
+        "kind": str(disposition.about),
+        "action": str(disposition.kind),
+        "subject_told": disposition.subject_is_told,
+    }

@@ -95,6 +95,7 @@ def _do(
             target=waiting.target,
             kind=Disposition.Kind(form.cleaned_data["kind"]),
             reason=form.cleaned_data["reason"],
+            subject_is_told=form.cleaned_data["subject_is_told"],
             user=user,
             now=now,
         )

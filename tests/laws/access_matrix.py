@@ -119,8 +119,7 @@ def build(centre: Centre) -> Scene:
     chat = centre.chat()
     matter = centre.matter_of(calls["held"])
     run = _end_and_destroy(centre, calls)
-    nothing_late()
-    return Scene(
+    scene = Scene(
         centre=centre,
         conversations={state: call.pk for state, call in calls.items()}
         | {"own_chat": chat.pk, "unknown": UNKNOWN},
@@ -145,6 +144,8 @@ def build(centre: Centre) -> Scene:
         },
         people=_people(centre),
     )
+    nothing_late()
+    return scene
 
 
 def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun:

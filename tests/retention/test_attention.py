@@ -21,6 +21,7 @@ from audit.operations import append_alone
 from config import views
 from config.celery import app, note_end
 from recordings.models import Conversation
+from retention import tasks
 from retention.attention import KINDS, Asked, Need, look, needs, task_ends
 from retention.management.commands.metrics import Exposition
 from retention.models import Disposition, PurgeRun, Recomputation, TaskEnd
@@ -82,8 +83,8 @@ class TestTimetable:
     def test_workers_note_the_end_of_what_the_timetable_rings_for(self, stage, quiet):
         TaskEnd.objects.all().delete()
         with stage.acting_as("purge"):
-            note_end(sender=app.tasks["retention.tasks.purge"])
-            note_end(sender=app.tasks["retention.tasks.mirror_holds"])
+            note_end(sender=tasks.purge)
+            note_end(sender=tasks.mirror_holds)
 
         assert [row.task for row in TaskEnd.objects.all()] == ["retention.tasks.purge"]
 

@@ -362,6 +362,7 @@ class TestTwoPersons:
 
         assert dispositions.carry_out(keyring=None, now=NOW + DAYS) == 0
         assert due_at(later - SECOND) == []
+        assert not Disposition.objects.open().exists()
         with pytest.raises(dispositions.DispositionRefused):
             propose(lonely, olga)
 
@@ -383,7 +384,7 @@ class TestEnd:
     def test_is_destroyed_with_a_certificate_that_says_why(self, centre):
         (gone,) = centre.capture()
         gone.permitted_uses.all().delete()
-        Conversation.objects.update(uncovered_at=clock.now() - 30 * DAYS)
+        Conversation.objects.update(uncovered_at=clock.now() - 31 * DAYS)
 
         assert centre.purge().destroyed == 1
 
@@ -397,7 +398,7 @@ class TestEnd:
 
     def test_stays_while_it_is_held(self, centre):
         (held,) = centre.capture()
-        Conversation.objects.update(uncovered_at=clock.now() - 30 * DAYS)
+        Conversation.objects.update(uncovered_at=clock.now() - 31 * DAYS)
         holds.place_hold(
             matter=given.a_matter(centre.controller),
             conversation_ids=[held.pk],
