@@ -234,7 +234,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
     ),
     "retention.Disposition": _declare(
         _EVIDENCE,
-        none="id controller about target kind subject_is_told proposed_at agreed_at ended_at done_at",
+        none="id controller about target kind subject_is_told proposed_at agreed_at ended_at "
+        "done_at",
         staff_reference="proposed_by agreed_by",
         text="reason",
     ),

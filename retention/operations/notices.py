@@ -14,8 +14,8 @@ from django.db.models import Count, Max, Min, QuerySet
 
 from accounts.models import Controller, RoleAssignment, User
 from accounts.roles import Role
-from audit.events import Actor, EventType, FactValue, Target
-from audit.operations import append
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
+from audit.operations import append, append_many
 from recordings.models import Conversation, QuarantinedItem
 from retention import letters
 from retention.models import About, Notice
@@ -26,6 +26,7 @@ DAYS_LEFT = (settings.UNCOVERED_DECIDE_DAYS, 14, 7, 1, 0)
 SETTLES = timedelta(hours=1)
 LONG_AGO = datetime.fromisoformat("2000-01-01T00:00:00Z")
 _LOCK = 0x4E4F
+BATCH_SIZE = 500
 
 logger = structlog.get_logger("tallenne.notices")
 
@@ -33,25 +34,29 @@ logger = structlog.get_logger("tallenne.notices")
 @transaction.atomic
 def give_deadlines(*, now: datetime) -> int:
     """
-    Give what has no end at all the time to decide, from now on. Returns how many there were.
+    Give some of what has no end at all the time to decide, from now on. Returns how many.
 
     Such are conversations from before there was a deadline, and whatever SQL left without one.
     """
-    rows = Conversation.objects.kept().filter(destroy_after=None).select_for_update(no_key=True)
-    endless = list(rows.only("controller_id"))
+    rows = Conversation.objects.kept().filter(destroy_after=None).only("controller_id")
+    endless = list(rows.select_for_update(no_key=True, skip_locked=True)[:BATCH_SIZE])
     until = now + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
     Conversation.objects.filter(pk__in=[row.pk for row in endless]).update(
         destroy_after=until, uncovered_at=now
     )
-    for row in endless:
-        append(
-            event_type=EventType.CONVERSATION_COVERED,
-            actor=ACTOR,
-            now=now,
-            log=row.controller_id,
-            target=Target("conversation", str(row.pk)),
-            facts={"uses": 0, "reason": "no_rule", "destroy_after": until},
-        )
+    append_many(
+        events=[
+            NewEvent(
+                event_type=EventType.CONVERSATION_COVERED,
+                actor=ACTOR,
+                now=now,
+                log=row.controller_id,
+                target=Target("conversation", str(row.pk)),
+                facts={"uses": 0, "reason": "no_rule", "destroy_after": until},
+            )
+            for row in endless
+        ]
+    )
     return len(endless)
 
 
