@@ -11,6 +11,7 @@ _READ = [
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
     ("SELECT", "TABLE retention_recomputation"),
+    *(("SELECT", f"TABLE retention_{table}") for table in ("disposition", "notice", "taskend")),
     ("SELECT", "TABLE retention_retentionrule"),
     ("SELECT", "TABLE retention_ruleversion"),
 ]
@@ -32,6 +33,14 @@ _EVENT = [
     ("INSERT, DELETE", "TABLE retention_businessevent"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
+_DECIDE = [
+    ("INSERT, UPDATE (agreed_at, agreed_by_id, ended_at)", "TABLE retention_disposition"),
+]
+_TEND = [
+    ("UPDATE (done_at, ended_at)", "TABLE retention_disposition"),
+    ("INSERT, UPDATE (sent_at)", "TABLE retention_notice"),
+]
+_DONE = [("INSERT, UPDATE (ended_at)", "TABLE retention_taskend")]
 _CERTIFY = [
     # What is certified comes onto one certificate, and this is sealed once; nothing else changes.
     ("INSERT, UPDATE (seal, sealed_at)", "TABLE retention_certificate"),
@@ -57,7 +66,7 @@ _PURGE = [
 
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT,
-    "tallenne_purge": _READ + _PURGE,
+    "tallenne_web": _READ + _HOLD + _RULE + _DECIDE,
+    "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT + _TEND + _DONE,
+    "tallenne_purge": _READ + _PURGE + _DONE,
 }

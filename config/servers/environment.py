@@ -47,6 +47,7 @@ ROLE_OF_COMMAND = {
     "purge": "purge",
     "replay_destructions": "purge",
     "reconcile": "purge",
+    "metrics": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",
     "destroy_keks": "keys",

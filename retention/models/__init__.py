@@ -4,18 +4,24 @@ from retention.models.events import BusinessEvent
 from retention.models.holds import Hold, Matter, MatterHandler
 from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
+from retention.models.timetable import TaskEnd
+from retention.models.undecided import About, Disposition, Notice
 
 __all__ = [
+    "About",
     "BusinessEvent",
     "Certificate",
     "Destruction",
+    "Disposition",
     "Hold",
     "LedgerEntry",
     "Matter",
     "MatterHandler",
+    "Notice",
     "PurgeRun",
     "PurposeLimit",
     "Recomputation",
     "RetentionRule",
     "RuleVersion",
+    "TaskEnd",
 ]

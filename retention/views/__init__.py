@@ -1,5 +1,6 @@
 """Ways in by the browser: rules, matters and holds, purge runs, certificates, one conversation."""
 
+from retention.views.attention import attention
 from retention.views.certificates import certificate, certificate_file
 from retention.views.conversations import explain, uncovered
 from retention.views.matters import (
@@ -21,8 +22,10 @@ from retention.views.rules import (
     rule_retire,
     rules,
 )
+from retention.views.undecided import undecided_conversation, undecided_item
 
 __all__ = [
+    "attention",
     "certificate",
     "certificate_file",
     "explain",
@@ -44,4 +47,6 @@ __all__ = [
     "rule_retire",
     "rules",
     "uncovered",
+    "undecided_conversation",
+    "undecided_item",
 ]
