@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, Queue, Team, User
+from accounts.models import Controller, Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
 from retention.models import Matter, RuleVersion
+from retention.operations.criteria import Draft as CriterionDraft
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
 from retention.operations.rules import Draft
 
@@ -22,6 +25,26 @@ else:
     QueuesField = forms.ModelMultipleChoiceField
 
 MOST_AT_ONCE = 500
+
+
+def _date_field(label: Any, *, required: bool = True) -> forms.DateField:
+    # A browser sends dates of date fields in this form, whatever the language.
+    return forms.DateField(
+        label=label,
+        required=required,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+    )
+
+
+def start_of(
+    day: date | None, controller: Controller, *, days_later: int = 0
+) -> datetime | None:
+    """When the day, or one so many days later, begins where the company is."""
+    if day is None:
+        return None
+    wall = datetime.combine(day + timedelta(days=days_later), time.min)
+    return wall.replace(tzinfo=ZoneInfo(controller.time_zone))
 
 
 class WithProblems(forms.Form):
@@ -174,10 +197,105 @@ class MatterForm(WithProblems):
     reason = forms.CharField(
         label=_("Reason"), widget=forms.Textarea, help_text=_("Why destruction is barred.")
     )
+    review_date = _date_field(_("Look at it again on"))
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _only(self.fields["controller"], controllers)
+
+
+class ReviewForm(WithProblems):
+    """When a matter is looked at again the next time, and why it goes on."""
+
+    next_date = _date_field(_("Look at it again on"))
+    reason = forms.CharField(
+        label=_("Why it goes on"), widget=forms.Textarea, help_text=_("Name nobody.")
+    )
+
+
+class ReasonForm(WithProblems):
+    """Why something is proposed; the second person reads it."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        widget=forms.Textarea,
+        help_text=_("The second person reads it. Name nobody."),
+    )
+
+
+class CriterionForm(WithProblems):
+    """What is to be held by what it is like; all that is said must match."""
+
+    kinds = forms.MultipleChoiceField(
+        label=_("Kinds"),
+        choices=Conversation.Kind.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every kind."),
+    )
+    teams = forms.ModelMultipleChoiceField(
+        label=_("Teams"),
+        queryset=Team.objects.all(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every team."),
+    )
+    queues = QueueChoices(
+        label=_("Queues"),
+        queryset=Queue.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every queue."),
+    )
+    source = forms.ModelChoiceField(
+        label=_("Source"), queryset=Source.objects.none(), required=False, empty_label=_("Every")
+    )
+    from_date = _date_field(_("Ended on or after"), required=False)
+    last_date = _date_field(_("Ended on or before"), required=False)
+    agent = forms.ModelChoiceField(
+        label=_("Agent"),
+        queryset=User.objects.none(),
+        required=False,
+        empty_label=_("Everybody"),
+    )
+    identifier_kind = forms.ChoiceField(
+        label=_("Customer known by"),
+        choices=[("tel", _("Telephone number")), ("mailto", _("E-mail address"))],
+    )
+    identifier = forms.CharField(
+        label=_("Number or address"),
+        required=False,
+        max_length=200,
+        help_text=_("Only a keyed hash of it is kept, and it is not shown again."),
+    )
+    customer_hash = forms.RegexField("^[0-9a-f]{64}$", required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, controller: Controller, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.controller = controller
+        agents = User.objects.filter(login__isnull=False).order_by("full_name")
+        for name, rows in (
+            ("queues", Queue.objects.filter(controller=controller).select_related("controller")),
+            ("source", Source.objects.filter(controller=controller)),
+            ("agent", agents),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ModelChoiceField)
+            field.queryset = rows
+
+    def draft(self, *, customer_hash: bytes | None) -> CriterionDraft:
+        """What was filled in; only of a form that is valid. Days are those of the company."""
+        said = self.cleaned_data
+        return CriterionDraft(
+            kinds=tuple(said["kinds"]),
+            teams=tuple(sorted(team.pk for team in said["teams"])),
+            queues=tuple(sorted(queue.pk for queue in said["queues"])),
+            source_id=said["source"].pk if said["source"] else None,
+            ended_from=start_of(said["from_date"], self.controller),
+            ended_until=start_of(said["last_date"], self.controller, days_later=1),
+            agent=said["agent"].reference if said["agent"] else None,
+            customer_hash=customer_hash,
+        )
 
 
 class HandlerForm(WithProblems):

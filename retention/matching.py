@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from retention.due_dates import due_at
+
+
+class Matchers(Protocol):
+    """What rules and criteria alike say of the conversations they speak of; empty matches all."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """Kinds of conversation, one of which it is."""
+
+    @property
+    def teams(self) -> Collection[UUID]:
+        """Teams by id, one of which served a segment of it."""
+
+    @property
+    def queues(self) -> Collection[UUID]:
+        """Queues by id, by one of which the same segment came."""
 
 
 @dataclass(frozen=True, slots=True)

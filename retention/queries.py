@@ -9,16 +9,15 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
 from accounts.models import Controller, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
-from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
+from retention.matching import Contact, Decision, Limit, Matchers, Stretch, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
-    Matter,
     PurgeRun,
     PurposeLimit,
     Recomputation,
@@ -110,20 +109,26 @@ def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decisi
     )
 
 
+def spoken_of(one: Matchers) -> Q:
+    """Say which conversations it speaks of; an empty Q says all, as `matching.mismatch` does."""
+    matches = Q()
+    if one.kinds:
+        matches &= Q(kind__in=one.kinds)
+    if one.teams or one.queues:
+        segments = Segment.objects.filter(conversation=OuterRef("pk"))
+        if one.teams:
+            segments = segments.filter(team__in=one.teams)
+        if one.queues:
+            segments = segments.filter(queue__in=one.queues)
+        matches &= Q(Exists(segments))
+    return matches
+
+
 def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[Conversation]:
     """The kept conversations of the controller that one of the terms speaks of."""
     condition = Q(pk__in=[])
     for one in terms:
-        matches = Q()
-        if one.kinds:
-            matches &= Q(kind__in=one.kinds)
-        if one.teams or one.queues:
-            segments = Segment.objects.filter(conversation=OuterRef("pk"))
-            if one.teams:
-                segments = segments.filter(team__in=one.teams)
-            if one.queues:
-                segments = segments.filter(queue__in=one.queues)
-            matches &= Q(Exists(segments))
+        matches = spoken_of(one)
         condition = (condition | matches) if matches else ~Q(pk__in=[])
     return Conversation.objects.kept().filter(controller=controller).filter(condition)
 
@@ -200,16 +205,6 @@ def team_names(conversation_ids: Collection[UUID]) -> dict[UUID, str]:
 def decide_before(conversation: Conversation) -> datetime:
     """Until when somebody must decide about a conversation that no rule covers."""
     return conversation.captured_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
-
-
-def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
-    """The matters with `holds_active`, how many conversations each holds; open ones first."""
-    return (
-        Matter.objects.filter(controller__in=controllers)
-        .select_related("controller")
-        .annotate(holds_active=Count("holds", filter=Q(holds__lifted_at=None)))
-        .order_by(F("closed_at").desc(nulls_first=True), "-opened_at")
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import Purpose, Queue, Team
+from accounts.models import Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
 from retention.explanation import Explanation, Next
-from retention.matching import Mismatch
+from retention.holding import Description
+from retention.matching import Matchers, Mismatch
 from retention.models import RuleVersion
 
 
@@ -34,14 +35,14 @@ def keeps(version: RuleVersion) -> str:
     return " ".join(parts)
 
 
-def names_of(versions: Collection[RuleVersion]) -> dict[UUID, str]:
-    """The names of the teams and queues that the versions speak of, by id."""
-    teams = Team.objects.filter(pk__in={pk for version in versions for pk in version.teams})
-    queues = Queue.objects.filter(pk__in={pk for version in versions for pk in version.queues})
+def names_of(matchers: Collection[Matchers]) -> dict[UUID, str]:
+    """The names of the teams and queues that rules or criteria speak of, by id."""
+    teams = Team.objects.filter(pk__in={pk for one in matchers for pk in one.teams})
+    queues = Queue.objects.filter(pk__in={pk for one in matchers for pk in one.queues})
     return {row.pk: row.name for rows in (teams, queues) for row in rows}
 
 
-def applies_to(version: RuleVersion, *, names: Mapping[UUID, str]) -> str:
+def applies_to(version: Matchers, *, names: Mapping[UUID, str]) -> str:
     """Which conversations the version speaks of; `names` as `names_of` gives them."""
     kinds = dict(Conversation.Kind.choices)
     parts = [
@@ -56,6 +57,24 @@ def _joined(text: str, ids: Collection[UUID], names: Mapping[UUID, str]) -> str:
     if not ids:
         return ""
     return text % {"names": ", ".join(names.get(pk, _("unknown")) for pk in ids)}
+
+
+def criterion_says(one: Description, *, names: Mapping[UUID, str]) -> str:
+    """What is held by the criterion, its conditions one after the other."""
+    parts = [applies_to(one, names=names)] if one.kinds or one.teams or one.queues else []
+    if one.source_id is not None:
+        source = Source.objects.get(pk=one.source_id)
+        parts.append(_("source: %(name)s") % {"name": source.name})
+    if one.ended_from is not None:
+        parts.append(_("ended from %(at)s on") % {"at": moment(one.ended_from)})
+    if one.ended_until is not None:
+        parts.append(_("ended before %(at)s") % {"at": moment(one.ended_until)})
+    if one.agent is not None:
+        agent = User.objects.filter(reference=one.agent).first()
+        parts.append(_("agent: %(name)s") % {"name": agent or _("unknown")})
+    if one.customer_hash is not None:
+        parts.append(_("one customer, known by a keyed hash"))
+    return " · ".join(parts)
 
 
 def happens_next(explanation: Explanation) -> str:
