@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -14,9 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
+from retention.due_dates import begins_at
 from retention.models import Matter, RuleVersion
-from retention.operations.criteria import Draft as CriterionDraft
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
+from retention.operations.criteria import Draft as CriterionDraft
 from retention.operations.rules import Draft
 
 if TYPE_CHECKING:
@@ -37,14 +38,11 @@ def _date_field(label: Any, *, required: bool = True) -> forms.DateField:
     )
 
 
-def start_of(
-    day: date | None, controller: Controller, *, days_later: int = 0
-) -> datetime | None:
+def start_of(day: date | None, controller: Controller, *, days_later: int = 0) -> datetime | None:
     """When the day, or one so many days later, begins where the company is."""
     if day is None:
         return None
-    wall = datetime.combine(day + timedelta(days=days_later), time.min)
-    return wall.replace(tzinfo=ZoneInfo(controller.time_zone))
+    return begins_at(day=day + timedelta(days=days_later), zone=ZoneInfo(controller.time_zone))
 
 
 class WithProblems(forms.Form):

@@ -101,6 +101,19 @@ def matters_to_review(*, at: datetime) -> QuerySet[Matter]:
     return Matter.objects.filter(closed_at=None, review_at__lte=at).order_by("review_at", "pk")
 
 
+def matters_standing_still(*, since: datetime) -> list[UUID]:
+    """The matters at whose criteria or liftings a worker should be and has not been since then."""
+    criteria = Criterion.objects.unapplied().annotate(heard_at=Coalesce("heartbeat_at", "set_at"))
+    liftings = Lifting.objects.unfinished().annotate(heard_at=Coalesce("heartbeat_at", "agreed_at"))
+    return sorted(
+        {
+            matter
+            for rows in (criteria, liftings)
+            for matter in rows.filter(heard_at__lt=since).values_list("matter_id", flat=True)
+        }
+    )
+
+
 def liftings_waiting(*, controllers: Collection[Controller]) -> QuerySet[Lifting]:
     """The proposals that wait for a second person, oldest first."""
     return (

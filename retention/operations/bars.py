@@ -27,7 +27,5 @@ def barred_by_criteria(*, conversation_ids: Sequence[UUID]) -> set[UUID]:
     return {
         pk
         for criterion in unapplied.select_related("matter")
-        for pk in left_of(criterion)
-        .filter(pk__in=conversation_ids)
-        .values_list("pk", flat=True)
+        for pk in left_of(criterion).filter(pk__in=conversation_ids).values_list("pk", flat=True)
     }

@@ -117,9 +117,7 @@ def set_criterion(*, matter: Matter, draft: Draft, set_by: User, now: datetime) 
 
 
 @transaction.atomic
-def apply_next(
-    *, now: datetime, keyring: Keyring, batch_size: int = BATCH_SIZE
-) -> UUID | None:
+def apply_next(*, now: datetime, keyring: Keyring, batch_size: int = BATCH_SIZE) -> UUID | None:
     """
     Hold the next conversations of the criterion that has waited longest.
 

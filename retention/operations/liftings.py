@@ -216,6 +216,11 @@ def lift_next(*, now: datetime, keyring: Keyring, batch_size: int = BATCH_SIZE) 
     return lifting.pk
 
 
+def count_standing(*, lifting: Lifting) -> int:
+    """How many holds the proposal would lift now."""
+    return _standing(lifting).count()
+
+
 def _proposed(lifting: Lifting, *, proposed_by: User, now: datetime) -> Lifting:
     lifting.proposed_at, lifting.proposed_by = now, proposed_by
     lifting.save(force_insert=True)
@@ -250,7 +255,7 @@ def _drop_criteria(lifting: Lifting, *, actor: Actor, now: datetime) -> None:
     if lifting.kind == Lifting.Kind.HOLDS:
         return
     standing = Criterion.objects.standing().filter(matter=lifting.matter_id)
-    if lifting.kind == Lifting.Kind.CRITERION:
+    if lifting.criterion_id is not None:
         standing = standing.filter(pk=lifting.criterion_id)
     dropped = list(standing.values_list("pk", flat=True))
     standing.update(dropped_at=now)
@@ -301,9 +306,7 @@ def _lift_some(lifting: Lifting, *, keyring: Keyring, now: datetime, batch_size:
     lifting.heartbeat_at = now
     if not Hold.objects.active().filter(lifting=lifting).exists():
         lifting.finished_at = now
-        _say(
-            EventType.LIFTING_FINISHED, lifting, ACTOR, now, conversations=lifting.lifted_count
-        )
+        _say(EventType.LIFTING_FINISHED, lifting, ACTOR, now, conversations=lifting.lifted_count)
     lifting.save(update_fields=["lifted_count", "heartbeat_at", "finished_at"])
 
 
@@ -335,9 +338,7 @@ def _lift(
     end_for_matter(matter_id=matter.pk, conversation_ids=free, now=now)
     actor = actor_for(user=agreed_by, at=now)
     facts: dict[str, FactValue] = {"matter": matter.pk, "lifting": lifting.pk}
-    append_many(
-        events=hold_events(EventType.HOLD_LIFTED, matter, ids, facts, actor=actor, now=now)
-    )
+    append_many(events=hold_events(EventType.HOLD_LIFTED, matter, ids, facts, actor=actor, now=now))
     mirror.request(conversation_ids=ids)
 
 

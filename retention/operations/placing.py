@@ -8,7 +8,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User

@@ -16,6 +16,7 @@ from audit.operations import append
 from audit.queries import partition_faults
 from recordings.models import Conversation, QuarantinedItem, StoredObject
 from recordings.objectstore import ObjectStore, Version
+from retention.holding import matters_standing_still, matters_to_review
 from retention.models import Destruction
 from retention.operations import mirror
 
@@ -38,6 +39,8 @@ class Findings:
     uncovered: list[UUID] = field(default_factory=list)
     overdue: list[UUID] = field(default_factory=list)
     stuck: list[UUID] = field(default_factory=list)
+    matters_to_review: list[UUID] = field(default_factory=list)
+    holds_unapplied: list[UUID] = field(default_factory=list)
     events_misplaced: int = 0
     repaired: int = 0
     not_asked: list[str] = field(default_factory=list)
@@ -52,6 +55,8 @@ class Findings:
             + len(self.uncovered)
             + len(self.overdue)
             + len(self.stuck)
+            + len(self.matters_to_review)
+            + len(self.holds_unapplied)
             + self.events_misplaced
         )
 
@@ -83,6 +88,10 @@ def reconcile(
     else:
         _compare_holds(content, findings, now=now, repairs=repairs)
     _look_for_overdue(findings, now=now)
+    findings.matters_to_review = list(matters_to_review(at=now).values_list("pk", flat=True))
+    findings.holds_unapplied = matters_standing_still(
+        since=now - timedelta(seconds=SETTLES_SECONDS)
+    )
     findings.events_misplaced = sum(fault.events for fault in partition_faults(months_ahead=1))
     _append(findings, now=now)
     return findings

@@ -16,9 +16,7 @@ REASON = "The dispute is settled."
 People = tuple[User, User]
 
 
-def lift(
-    matter: Matter, *conversations: Conversation, people: People, keyring: Keyring
-) -> Lifting:
+def lift(matter: Matter, *conversations: Conversation, people: People, keyring: Keyring) -> Lifting:
     """One proposes to lift the matter's holds on the conversations, the other agrees."""
     proposed = propose_lifting(
         matter=matter,
@@ -27,19 +25,13 @@ def lift(
         proposed_by=people[0],
         now=clock.now(),
     )
-    return agree_to_lifting(
-        lifting=proposed, agreed_by=people[1], keyring=keyring, now=clock.now()
-    )
+    return agree_to_lifting(lifting=proposed, agreed_by=people[1], keyring=keyring, now=clock.now())
 
 
 def close(matter: Matter, *, people: People, keyring: Keyring) -> Lifting:
     """One proposes to close the matter, the other agrees."""
-    proposed = propose_closing(
-        matter=matter, reason=REASON, proposed_by=people[0], now=clock.now()
-    )
-    return agree_to_lifting(
-        lifting=proposed, agreed_by=people[1], keyring=keyring, now=clock.now()
-    )
+    proposed = propose_closing(matter=matter, reason=REASON, proposed_by=people[0], now=clock.now())
+    return agree_to_lifting(lifting=proposed, agreed_by=people[1], keyring=keyring, now=clock.now())
 
 
 def second_officer(centre: Centre) -> User:

@@ -86,9 +86,7 @@ class Office(Centre):
         """Apply all criteria, with the rights of the worker. Returns how many calls it took."""
         calls = 0
         with self.stage.acting_as("work"):
-            while criteria.apply_next(
-                now=clock.now(), keyring=self.keyring, batch_size=batch_size
-            ):
+            while criteria.apply_next(now=clock.now(), keyring=self.keyring, batch_size=batch_size):
                 calls += 1
         return calls
 

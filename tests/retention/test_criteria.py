@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from uuid import uuid4
@@ -16,6 +17,7 @@ from config.servers import Servers
 from recordings.models import Conversation
 from retention.models import Criterion, Destruction, Hold
 from retention.operations import criteria, holds, placing
+from retention.operations.cover import cover
 from retention.operations.liftings import agree_to_lifting, propose_closing, propose_dropping
 from retention.operations.purge import steps
 from retention.permissions import NotEntitled
@@ -26,6 +28,7 @@ from tests.retention.lifted import REASON, close
 from tests.retention.office import Office
 
 LATER = timedelta(days=9)
+PATIENCE_SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +44,10 @@ def held(office: Office, *conversations: Conversation) -> list[int]:
     found = []
     for conversation in conversations:
         conversation.refresh_from_db()
-        assert conversation.hold_count == Hold.objects.active().filter(
-            conversation=conversation
-        ).count()
+        assert (
+            conversation.hold_count
+            == Hold.objects.active().filter(conversation=conversation).count()
+        )
         found.append(conversation.hold_count)
     return found
 
@@ -97,8 +101,8 @@ class TestSetCriterion:
         assert number(fits) == 1
         for name, value in others.items():
             with subtests.test(name):
-                spared = fits if name != "ended_until" else {**fits, "ended_from": None}
-                assert number({**spared, name: value}) == 0
+                bounds = {"ended_from": None, "ended_until": None} if "ended" in name else {}
+                assert number({**fits, **bounds, name: value}) == 0
 
     def test_leaves_another_company_alone(self, office):
         (theirs,) = Office(office.stage).capture()
@@ -270,6 +274,7 @@ class TestAgainstPurge:
 
     def test_whichever_commits_first_wins_in_every_race(self, office, killable):
         due = office.capture(36)
+        said = {conversation: only(conversation) for conversation in due}
         killable.start(
             database_url=office.stage.environment("purge")["DATABASE_URL"],
             settings={"PURGE_BATCH_SIZE": 2},
@@ -277,7 +282,7 @@ class TestAgainstPurge:
 
         late = set()
         for conversation in reversed(due):
-            office.set_criterion(**only(conversation))
+            office.set_criterion(**said[conversation])
             conversation.refresh_from_db()
             if conversation.key_destroyed_at is not None:
                 late.add(conversation.pk)
@@ -314,9 +319,48 @@ class TestCapture:
         assert held(centre, call, chat, other) == [1, 0, 0]
         assert told == [call.pk]
         assert call.kek_name.endswith("/open")
-        assert Conversation.objects.open_to(
-            user=centre.casper, purpose=given.a_purpose("matter"), at=clock.now()
-        ).get() == call
+        assert (
+            Conversation.objects.open_to(
+                user=centre.casper, purpose=given.a_purpose("matter"), at=clock.now()
+            ).get()
+            == call
+        )
+
+    def test_under_way_is_waited_for_and_held_when_it_is_applied(self, office):
+        (call,) = office.capture()
+        covered, may_commit, order = threading.Event(), threading.Event(), []
+
+        def capture_slowly():
+            with transaction.atomic():
+                cover(conversation=call, now=clock.now(), keyring=office.keyring)
+                covered.set()
+                may_commit.wait(PATIENCE_SECONDS)
+                order.append("captured")
+            connection.close()
+
+        def set_criterion():
+            criteria.set_criterion(
+                matter=office.matter,
+                draft=criteria.Draft(kinds=("call",)),
+                set_by=office.bea,
+                now=clock.now(),
+            )
+            order.append("set")
+            connection.close()
+
+        threads = [threading.Thread(target=one) for one in (capture_slowly, set_criterion)]
+        threads[0].start()
+        covered.wait(PATIENCE_SECONDS)
+        threads[1].start()
+        while not _somebody_waits_for_an_advisory_lock():
+            pass
+        may_commit.set()
+        for thread in threads:
+            thread.join()
+        office.apply()
+
+        assert order == ["captured", "set"]
+        assert held(office, call) == [1]
 
     def test_is_not_held_for_what_has_been_dropped_or_closed(self, centre):
         olga, oona = centre.olga, given.a_user("Oona", "compliance_officer")
@@ -346,6 +390,15 @@ def only(conversation: Conversation) -> dict[str, object]:
     subject = conversation.parties.get(role="customer").data_subject
     assert subject is not None
     return {"customer_hash": bytes(subject.identifier_hash)}
+
+
+def _somebody_waits_for_an_advisory_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def _fail(**members: object) -> None:

@@ -30,7 +30,6 @@ from tests.retention.killed_purge import Killable
 from tests.retention.lifted import close
 from tests.retention.office import Office
 
-
 pytestmark = pytest.mark.usefixtures("silent_broker")
 
 
@@ -344,6 +343,19 @@ class TestMirror:
         office.lift(held)
         office.mirror()
         assert not any(_held_in_store(office, held))
+
+    def test_reaches_what_is_derived_while_it_is_held(self, office):
+        (held,) = office.capture()
+        office.hold(held)
+        office.mirror()
+
+        given.a_stored_object(
+            held, bytes(32), part_id=uuid4(), store=office.content, body=b"words written down"
+        )
+
+        assert mirror.pending().count() == 1
+        assert office.mirror() == 1
+        assert _held_in_store(office, held) == [True] * 3
 
     def test_protected_bytes_survive_the_keys_of_web_worker_and_purge(self, office):
         (held,) = office.capture()

@@ -1,4 +1,4 @@
-"""Nothing is lifted, dropped or closed by one person alone; and what two agree to is, to the end."""
+"""Nothing is lifted, dropped or closed by one person; what two agree to is, to the end."""
 
 from __future__ import annotations
 
@@ -129,7 +129,10 @@ class TestTwoPersons:
             take_back(office, lifting, by=office.bo)
         take_back(office, lifting, by=office.bea)
 
-        for deed in (lambda: agree(office, lifting), lambda: take_back(office, lifting, by=office.bea)):
+        for deed in (
+            lambda: agree(office, lifting),
+            lambda: take_back(office, lifting, by=office.bea),
+        ):
             with pytest.raises(liftings.LiftingSettled):
                 deed()
         assert counted("lifting.taken_back") == 1
@@ -324,7 +327,7 @@ class TestLiftingMany:
 class TestCounts:
     def test_whatever_is_done_in_whatever_order_holds_and_counts_agree(self, office, monkeypatch):
         monkeypatch.setattr(liftings, "BATCH_SIZE", 1)
-        chance = random.Random(4)  # noqa: S311 (an order of deeds, no secret)
+        chance = random.Random(4)
         calls = office.capture(4)
         matters = [office.matter, given.a_matter(office.controller, opened_by=office.bea)]
         refusals = (

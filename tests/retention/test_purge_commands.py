@@ -33,6 +33,7 @@ class Desk(Centre):
         super().__init__(stage)
         given.a_purpose("matter")
         self.bea = given.a_user("Bea", Role.COMPLIANCE_OFFICER)
+        self.bo = given.a_user("Bo", Role.COMPLIANCE_OFFICER)
         self.hanna = given.a_user("Hanna", Role.CASE_HANDLER)
 
     def run(self, process: Process, *words: str) -> subprocess.CompletedProcess[str]:
@@ -125,21 +126,28 @@ class TestPurgeCommand:
 
 
 class TestHoldCommand:
-    def test_opens_names_places_lifts_and_closes(self, desk):
+    def test_opens_names_places_and_closes_by_two_persons(self, desk):
         (kept,) = desk.capture(destroy_after=clock.now() + timedelta(days=1))
         officer = ("--as", desk.bea.email)
         opening = ("--company", desk.controller.slug, "--code", "d-17", "--name", "Dispute 17")
 
-        opened, _ = desk.answer("work", "hold", "open", *opening, "--reason", "Why", *officer)
+        review = ("--review-on", f"{clock.now() + timedelta(days=90):%Y-%m-%d}")
+        opened, _ = desk.answer(
+            "work", "hold", "open", *opening, "--reason", "Why", *review, *officer
+        )
         named, _ = desk.answer("work", "hold", "handler", "d-17", desk.hanna.email, *officer)
         placed, said = desk.answer("work", "hold", "place", "d-17", str(kept.pk), *officer)
         kept.refresh_from_db()
         was_held = kept.hold_count
-        lifted, _ = desk.answer("work", "hold", "lift", "d-17", "--all", *officer)
-        closed, _ = desk.answer("work", "hold", "close", "d-17", *officer)
+        closing = ("close", "d-17", "--reason", "Settled", *officer)
+        closed, proposal = desk.answer("work", "hold", *closing)
+        agreeing = ("work", "hold", "agree", proposal["lifting"], "--as")
+        alone = desk.run(*agreeing, desk.bea.email)
+        agreed, answer = desk.answer(*agreeing, desk.bo.email)
 
         kept.refresh_from_db()
-        assert (opened, named, placed, lifted, closed) == (0, 0, 0, 0, 0)
+        assert (opened, named, placed, closed, alone.returncode, agreed) == (0, 0, 0, 0, 2, 0)
+        assert (answer["lifted"], answer["being_lifted"]) == (1, 0)
         assert said["placed"] == [str(kept.pk)]
         assert (was_held, kept.hold_count) == (1, 0)
         assert Matter.objects.get().closed_at is not None

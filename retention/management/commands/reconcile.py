@@ -21,7 +21,8 @@ Example:
 
 Looks for rows without objects, objects without rows, legal holds that the store does not have as
 they are placed, conversations that no rule covers, what is overdue, destructions that are stuck,
-and events outside their partitions. --repair tells the store again of holds that differ.
+matters to be looked at again or left standing, and events outside their partitions. --repair tells
+the store again of holds that differ.
 Listing needs the identity of the purge, legal holds that of web or work; what this process has no
 identity for is named as not asked.
 Exit code 0: everything fits. 1: something does not. 2: wrong use, or the servers do not answer.
@@ -34,6 +35,8 @@ _NAMES = {
     "uncovered": "conversations that no rule covers",
     "overdue": "conversations overdue",
     "stuck": "destructions stuck",
+    "matters_to_review": "matters to be looked at again",
+    "holds_unapplied": "matters whose holds a worker does not place or lift",
 }
 
 
