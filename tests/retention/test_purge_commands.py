@@ -6,17 +6,19 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
 from audit.models import Event
 from recordings.models import Conversation
-from retention.models import Destruction, Matter, PurgeRun
+from retention.models import Criterion, Destruction, Matter, PurgeRun
 from retention.operations import holds, mirror
 from retention.operations.purge import steps
 from tests.harness.roles import Role as Process
@@ -151,6 +153,45 @@ class TestHoldCommand:
         assert said["placed"] == [str(kept.pk)]
         assert (was_held, kept.hold_count) == (1, 0)
         assert Matter.objects.get().closed_at is not None
+
+    def test_matches_reviews_and_proposes(self, desk, monkeypatch):
+        matter = given.a_matter(desk.controller, opened_by=desk.bea)
+
+        def hold(*words: str) -> dict[str, Any]:
+            said = StringIO()
+            with desk.stage.acting_as("work"):
+                call_command("hold", *words, "--as", desk.bea.email, "--json", stdout=said)
+            return dict(json.loads(said.getvalue()))
+
+        def refused(*words: str) -> str:
+            with pytest.raises(CommandError) as error:
+                hold(*words)
+            assert error.value.returncode == 2
+            return str(error.value)
+
+        monkeypatch.setattr(sys, "stdin", StringIO("+358900001001\n"))
+        period = ("--from", "2026-01-01", "--to", "2026-01-31")
+        made = hold("match", matter.code, "--kind", "call", "--customer", "tel", *period)
+        criterion = Criterion.objects.get()
+        assert (made["criterion"], made["matching"]) == (str(criterion.pk), 0)
+        assert criterion.ended_from == datetime(2025, 12, 31, 22, tzinfo=UTC)
+        assert criterion.ended_until == datetime(2026, 1, 31, 22, tzinfo=UTC)
+        assert "at least one thing" in refused("match", matter.code)
+        assert "Nothing is called x" in refused("match", matter.code, "--queue", "x")
+
+        day = f"{clock.now() + timedelta(days=30):%Y-%m-%d}"
+        assert hold("review", matter.code, "--next", day, "--reason", "On appeal.")["next"]
+        assert "time to come" in refused(
+            "review", matter.code, "--next", "2020-01-01", "--reason", "x"
+        )
+
+        proposed = hold("drop", str(criterion.pk), "--reason", "Too wide.")["lifting"]
+        assert "second person" in refused("agree", proposed)
+        assert hold("take-back", proposed) == {"lifting": proposed}
+        assert "taken back already" in refused("agree", proposed)
+        assert "Nothing of this is held" in refused(
+            "lift", matter.code, "--all", "--reason", "Settled."
+        )
 
     def test_says_when_a_hold_came_too_late(self, desk):
         (gone,) = desk.capture()

@@ -50,6 +50,7 @@ def test_one_holds_what_matches_and_two_lift_it(centre: Centre, window: Callable
     # She proposes to close the matter; it stays, and only another can agree.
     olga.tab_to("Close the matter…")
     olga.page.keyboard.press("Enter")
+    olga.page.wait_for_url("**/close/")
     olga.tab_to("Reason")
     olga.page.keyboard.type("The dispute is settled.")
     olga.tab_to("Propose")
@@ -64,6 +65,7 @@ def test_one_holds_what_matches_and_two_lift_it(centre: Centre, window: Callable
     oona.page.get_by_text("1 förslag väntar på en andra person").wait_for()
     oona.tab_to(matter.name)
     oona.page.keyboard.press("Enter")
+    oona.page.wait_for_url(f"**{page}")
     oona.tab_to("Godkänn…")
     oona.page.keyboard.press("Enter")
     oona.page.wait_for_url("**/agree/")
