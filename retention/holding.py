@@ -79,6 +79,18 @@ def left_of(criterion: Criterion) -> QuerySet[Conversation]:
     return rows.exclude(Exists(placed)).order_by("pk")
 
 
+def awaiting_their_holds(
+    *, conversation_ids: Collection[UUID], controllers: Collection[UUID]
+) -> set[UUID]:
+    """Those of these companies' that match a criterion which has not come to them yet."""
+    unapplied = Criterion.objects.unapplied().filter(matter__controller__in=controllers)
+    return {
+        pk
+        for criterion in unapplied.select_related("matter")
+        for pk in left_of(criterion).filter(pk__in=conversation_ids).values_list("pk", flat=True)
+    }
+
+
 def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
     """The matters with `holds_active`, how many conversations each holds."""
     holds = (

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from recordings.models import Conversation
-from retention.holding import left_of
-from retention.models import Criterion
+from retention.holding import awaiting_their_holds
 from retention.operations.rule_lock import wait_for_change
 
 
@@ -22,10 +21,5 @@ def barred_by_criteria(*, conversation_ids: Sequence[UUID]) -> set[UUID]:
     controllers = sorted(set(rows.values_list("controller_id", flat=True)))
     for controller_id in controllers:
         wait_for_change(controller_id)
-    # In a statement of its own: it sees what was committed while we waited.
-    unapplied = Criterion.objects.unapplied().filter(matter__controller__in=controllers)
-    return {
-        pk
-        for criterion in unapplied.select_related("matter")
-        for pk in left_of(criterion).filter(pk__in=conversation_ids).values_list("pk", flat=True)
-    }
+    # In statements of its own: they see what was committed while we waited.
+    return awaiting_their_holds(conversation_ids=conversation_ids, controllers=controllers)

@@ -13,11 +13,14 @@ from django.db import DatabaseError, connection, transaction
 
 from accounts.models import Team
 from audit import clock
+from audit.events import Actor
 from config.servers import Servers
 from recordings.models import Conversation
+from retention.explanation import Explanation, Next
 from retention.models import Criterion, Destruction, Hold
 from retention.operations import criteria, holds, placing
 from retention.operations.cover import cover
+from retention.operations.explain import explain
 from retention.operations.liftings import agree_to_lifting, propose_closing, propose_dropping
 from retention.operations.purge import steps
 from retention.permissions import NotEntitled
@@ -255,6 +258,7 @@ class TestAgainstPurge:
         matched.refresh_from_db()
         other.refresh_from_db()
         assert tally.destroyed == 1
+        assert answer_for(matched).next is Next.HELD
         assert (matched.state, matched.hold_count, other.state) == ("kept", 0, "destroyed")
 
     def test_brings_back_what_is_withdrawn_before_it_has_been_applied(self, office, monkeypatch):
@@ -383,6 +387,11 @@ class TestCapture:
             )
 
         assert held(centre, centre.call()) == [0]
+
+
+def answer_for(conversation: Conversation) -> Explanation:
+    """What is explained of it now."""
+    return explain(conversation_id=conversation.pk, actor=Actor.system("explain"), now=clock.now())
 
 
 def only(conversation: Conversation) -> dict[str, object]:

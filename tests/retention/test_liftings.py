@@ -21,6 +21,7 @@ from tests.retention.lifted import REASON
 from tests.retention.office import Office
 
 LATER = timedelta(days=9)
+PATIENCE_SECONDS = 30.0
 
 
 def propose(office: Office, *conversations: Conversation) -> Lifting:
@@ -175,6 +176,48 @@ class TestTwoPersons:
 
         assert sorted(outcomes) == ["agreed", "settled"]
         assert counted("hold.lifted") == 1
+
+    def test_what_is_placed_at_the_same_moment_stays_and_is_counted(self, office):
+        calls = office.capture(8)
+        office.hold(*calls)
+        other = given.a_matter(office.controller, opened_by=office.bea)
+        proposed = [propose(office, call) for call in calls]
+
+        def at_once(deed):
+            try:
+                for each in range(len(calls)):
+                    begin.wait(PATIENCE_SECONDS)
+                    deed(each)
+            finally:
+                connection.close()
+
+        def lift(each):
+            liftings.agree_to_lifting(
+                lifting=proposed[each],
+                agreed_by=office.bo,
+                keyring=office.keyring,
+                now=clock.now(),
+            )
+
+        def place(each):
+            holds.place_hold(
+                matter=other,
+                conversation_ids=[calls[each].pk],
+                placed_by=office.bea,
+                keyring=office.keyring,
+                now=clock.now(),
+            )
+
+        begin = threading.Barrier(2)
+        threads = [threading.Thread(target=at_once, args=[deed]) for deed in (lift, place)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert office.purge().destroyed == 0
+        assert set(Conversation.objects.values_list("hold_count", flat=True)) == {1}
+        assert set(Hold.objects.active().values_list("matter", flat=True)) == {other.pk}
 
     def test_lifts_nothing_when_the_audit_log_is_down(self, office, call):
         lifting = propose(office, call)
