@@ -50,6 +50,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "last_leaf": (K.COUNT, _("Last leaf")),
     "leaves": (K.DIGEST, _("Digest of the leaves")),
     "legal_basis": (K.CODE, _("Legal basis")),
+    "lifting": (K.UUID, _("Lifting")),
     "limit": (K.COUNT, _("Limit")),
     "linked_to": (K.UUID, _("Linked to")),
     "lost": (K.COUNT, _("Lost")),
@@ -59,6 +60,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "methods": (K.CODES, _("Methods")),
     "months": (K.COUNT, _("Months")),
     "cut": (K.UUID, _("Cut")),
+    "criterion": (K.UUID, _("Criterion")),
     "days": (K.COUNT, _("Days")),
     "need_person": (K.COUNT, _("Need a person")),
     "objects": (K.COUNT, _("Objects")),
@@ -133,7 +135,11 @@ def _rule(
 T = EventType
 _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
-_HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
+_HOLD_FACTS = (
+    "matter hold criterion lifting conversations too_late state objects versions failed reason "
+    "method"
+)
+_LIFTING_FACTS = "matter kind criterion conversations"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
 _DISPOSITION_FACTS = "kind action subject_told"
@@ -212,6 +218,20 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(
         _("A case handler was added to a matter"), "user until matter from"
+    ),
+    T.MATTER_REVIEWED: _rule(_("A matter was looked at again"), "until"),
+    T.CRITERION_SET: _rule(
+        _("A matter was given a criterion of what it holds"), "matter conversations filters"
+    ),
+    T.CRITERION_APPLIED: _rule(
+        _("A criterion has gone through all that was there"), "matter conversations too_late"
+    ),
+    T.CRITERION_DROPPED: _rule(_("A criterion was dropped"), "matter lifting"),
+    T.LIFTING_PROPOSED: _rule(_("Lifting holds was proposed"), _LIFTING_FACTS),
+    T.LIFTING_AGREED: _rule(_("A second person agreed to lifting holds"), _LIFTING_FACTS),
+    T.LIFTING_TAKEN_BACK: _rule(_("A proposal to lift holds was taken back"), _LIFTING_FACTS),
+    T.LIFTING_FINISHED: _rule(
+        _("All holds that two persons agreed to lift are lifted"), _LIFTING_FACTS
     ),
     T.HOLD_PLACED: _rule(_("A hold was placed"), _HOLD_FACTS),
     T.HOLD_LIFTED: _rule(_("A hold was lifted"), _HOLD_FACTS + " destroy_after"),

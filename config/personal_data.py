@@ -258,16 +258,36 @@ PERSONAL_DATA: dict[str, Declaration] = {
     ),
     "retention.Matter": _declare(
         _EVIDENCE,
-        none="id controller opened_at closed_at",
+        none="id controller opened_at review_at closed_at",
         text="code name reason",
         staff_reference="opened_by",
     ),
     "retention.MatterHandler": _declare(
         _STAFF_ROW, none="id matter named_at", staff_reference="user"
     ),
+    "retention.MatterReview": _declare(
+        _EVIDENCE,
+        none="id matter reviewed_at next_at",
+        text="reason",
+        staff_reference="reviewed_by",
+    ),
+    "retention.Criterion": _declare(
+        _EVIDENCE,
+        none="id matter kinds teams queues source ended_from ended_until set_at dropped_at reached "
+        "total_count done_count too_late_count heartbeat_at applied_at",
+        staff_reference="agent set_by",
+        customer_reference="customer_hash",
+    ),
+    "retention.Lifting": _declare(
+        _EVIDENCE,
+        none="id matter kind criterion hold_ids proposed_at agreed_at taken_back_at total_count "
+        "lifted_count heartbeat_at finished_at",
+        text="reason",
+        staff_reference="proposed_by agreed_by",
+    ),
     "retention.Hold": _declare(
         f"stays as evidence; {_CERTIFIED}",
-        none="id matter placed_at lifted_at",
+        none="id matter placed_at lifted_at criterion lifting",
         contact="conversation",
         staff_reference="placed_by lifted_by",
     ),

@@ -193,6 +193,7 @@ BACKUP_KEPT_DAYS = env.int("BACKUP_KEPT_DAYS", default=35)
 KEYRING_ESCROW_KEPT_DAYS = env.int("KEYRING_ESCROW_KEPT_DAYS", default=30)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
+MATTER_REVIEW_MONTHS = env.int("MATTER_REVIEW_MONTHS", default=12)
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
 STREAM_RANGE_BYTES = 1024 * 1024
 
@@ -241,6 +242,16 @@ CELERY_BEAT_SCHEDULE = {
     },
     "recompute-uses": {
         "task": "retention.tasks.recompute_uses",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "apply-criteria": {
+        "task": "retention.tasks.apply_criteria",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "lift-holds": {
+        "task": "retention.tasks.lift_holds",
         "schedule": 60,
         "options": {"expires": 60},
     },

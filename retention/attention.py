@@ -18,7 +18,17 @@ from accounts.models import Controller
 from audit import arrears
 from audit.events import INSTALLATION, log_name
 from recordings.models import Conversation, QuarantinedItem
-from retention.models import Destruction, Disposition, Notice, PurgeRun, Recomputation, TaskEnd
+from retention.holding import matters_standing_still, matters_to_review
+from retention.models import (
+    Destruction,
+    Disposition,
+    Lifting,
+    Matter,
+    Notice,
+    PurgeRun,
+    Recomputation,
+    TaskEnd,
+)
 from retention.operations.timetable import PURGE
 
 # What runs every minute, or at once, is late after so long.
@@ -168,6 +178,23 @@ def _recomputing(asked: Asked) -> Found:
     return _found(asked.of_mine(silent.filter(last_sign__lte=asked.at - PATIENCE)), "requested_at")
 
 
+def _to_review(asked: Asked) -> Found:
+    return _found(asked.of_mine(matters_to_review(at=asked.at)), "review_at")
+
+
+def _holds_unapplied(asked: Asked) -> Found:
+    """Matters whose criteria hold what they match, and whose holds nobody is placing or lifting."""
+    still = matters_standing_still(since=asked.at - PATIENCE)
+    return _found(asked.of_mine(Matter.objects.filter(pk__in=still)), "opened_at")
+
+
+def _liftings(asked: Asked) -> Found:
+    waiting = Lifting.objects.open()
+    if asked.controllers is not None:
+        waiting = waiting.filter(matter__controller__in=asked.controllers)
+    return _found(waiting, "proposed_at")
+
+
 def _unsent(asked: Asked) -> Found:
     late = Notice.objects.filter(sent_at=None, noted_at__lte=asked.at - LETTER_PATIENCE)
     return _found(asked.of_mine(late), "noted_at")
@@ -288,6 +315,13 @@ KINDS = (
         page="retention:rules",
     ),
     Kind(
+        "holds_unapplied",
+        _("Matters whose holds are not being placed or lifted"),
+        _("See that the worker runs and that it reaches the keyring."),
+        _holds_unapplied,
+        page="retention:matters",
+    ),
+    Kind(
         "unsent",
         _("Reminders that could not be sent"),
         _("See that the mail server answers and that the company has a compliance officer."),
@@ -316,6 +350,22 @@ KINDS = (
         _("Agree, or take the proposal back."),
         _proposals,
         page="retention:uncovered",
+        is_stuck=False,
+    ),
+    Kind(
+        "liftings",
+        _("Holds to be lifted that wait for a second person"),
+        _("Agree, or take the proposal back."),
+        _liftings,
+        page="retention:matters",
+        is_stuck=False,
+    ),
+    Kind(
+        "to_review",
+        _("Matters to be looked at again"),
+        _("Look whether the reason to hold still stands, and say until when it does."),
+        _to_review,
+        page="retention:matters",
         is_stuck=False,
     ),
     Kind(

@@ -25,6 +25,7 @@ from retention.explanation import (
     Reach,
     UnmatchedRule,
 )
+from retention.holding import awaiting_their_holds
 from retention.matching import Decision, Match, mismatch
 from retention.models import Destruction, Hold, Matter, RuleVersion
 from retention.queries import (
@@ -133,7 +134,9 @@ def _next(conversation: Conversation, at: datetime) -> Next:
         return Next.GOING
     ends_at = conversation.destroy_after
     released = (conversation.source.released_at, conversation.controller.rules_released_at)
-    if conversation.hold_count:
+    if conversation.hold_count or awaiting_their_holds(
+        conversation_ids=[conversation.pk], controllers=[conversation.controller_id]
+    ):
         return Next.HELD
     if conversation.open_requests:
         return Next.REQUEST_OPEN

@@ -1,22 +1,42 @@
-"""What a compliance officer fills in besides rules: limits, notices, matters, holds."""
+"""What a compliance officer fills in besides rules and matters: limits, notices, decisions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from datetime import datetime, time
-from typing import Any
-from uuid import UUID
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, User
-from retention.models import Disposition, Matter
+from accounts.models import Controller, Purpose, Queue
+from retention.due_dates import begins_at
+from retention.models import Disposition
 from retention.operations.contradictions import LONGEST_MONTHS, Problem
 
-MOST_AT_ONCE = 500
+if TYPE_CHECKING:
+    QueuesField = forms.ModelMultipleChoiceField[Queue]
+else:
+    QueuesField = forms.ModelMultipleChoiceField
+
+
+def date_field(label: Any, *, required: bool = True) -> forms.DateField:
+    """A day, as a browser picks it."""
+    # A browser sends dates of date fields in this form, whatever the language.
+    return forms.DateField(
+        label=label,
+        required=required,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+    )
+
+
+def start_of(day: date | None, controller: Controller, *, days_later: int = 0) -> datetime | None:
+    """When the day, or one so many days later, begins where the company is."""
+    if day is None:
+        return None
+    return begins_at(day=day + timedelta(days=days_later), zone=ZoneInfo(controller.time_zone))
 
 
 class WithProblems(forms.Form):
@@ -27,6 +47,15 @@ class WithProblems(forms.Form):
         for problem in problems:
             field = problem.field if problem.field in self.fields else None
             self.add_error(field, str(problem.sentence))
+
+
+class QueueChoices(QueuesField):
+    """Queues by company, since two companies can call theirs alike."""
+
+    def label_from_instance(self, obj: Queue) -> str:
+        """Name, company, and whether it may hold health data."""
+        label = f"{obj.name} ({obj.controller})"
+        return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
 
 
 class LimitForm(WithProblems):
@@ -83,77 +112,6 @@ class NoticeForm(WithProblems):
         """What the notice states; a purpose left empty is one that it does not name."""
         said = {purpose: self.cleaned_data[name] for name, purpose in self.purposes.items()}
         return {purpose: count for purpose, count in said.items() if count is not None}
-
-
-class MatterForm(WithProblems):
-    """A matter that is to be opened."""
-
-    controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
-    code = forms.SlugField(
-        label=_("Code"), max_length=50, help_text=_("Short and without personal data.")
-    )
-    name = forms.CharField(label=_("Name"), max_length=200)
-    reason = forms.CharField(
-        label=_("Reason"), widget=forms.Textarea, help_text=_("Why destruction is barred.")
-    )
-
-    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        narrow_to(self.fields["controller"], controllers)
-
-
-class HandlerForm(WithProblems):
-    """A person to be named as a handler of the matter."""
-
-    handler = forms.ModelChoiceField(
-        label=_("Case handler"),
-        queryset=User.objects.none(),
-        help_text=_("She alone hears what the matter holds."),
-    )
-
-    def __init__(self, *args: Any, candidates: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["handler"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = candidates
-
-
-class PlaceForm(WithProblems):
-    """Conversations to be held for a matter that is known."""
-
-    conversations = forms.CharField(
-        label=_("Ids of conversations"),
-        widget=forms.Textarea,
-        help_text=_("One a line."),
-    )
-
-    def clean_conversations(self) -> list[UUID]:
-        """Read the ids, each once."""
-        found = []
-        for word in re.split(r"[\s,;]+", self.cleaned_data["conversations"].strip()):
-            try:
-                found.append(UUID(word))
-            except ValueError as error:
-                raise forms.ValidationError(
-                    _("One of the lines is no id of a conversation.")
-                ) from error
-        if len(found) > MOST_AT_ONCE:
-            raise forms.ValidationError(
-                _("At most %(most)d conversations at once.") % {"most": MOST_AT_ONCE}
-            )
-        return list(dict.fromkeys(found))
-
-
-class PlaceOnForm(WithProblems):
-    """The matter for which one conversation is to be held."""
-
-    matter = forms.ModelChoiceField(label=_("Matter"), queryset=Matter.objects.none())
-
-    def __init__(self, *args: Any, matters: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["matter"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = matters
 
 
 def narrow_to(field: forms.Field, controllers: Sequence[Controller]) -> None:

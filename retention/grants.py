@@ -3,11 +3,14 @@
 _READ = [
     ("SELECT", "TABLE retention_businessevent"),
     ("SELECT", "TABLE retention_certificate"),
+    ("SELECT", "TABLE retention_criterion"),
     ("SELECT", "TABLE retention_destruction"),
     ("SELECT", "TABLE retention_hold"),
     ("SELECT", "TABLE retention_ledgerentry"),
+    ("SELECT", "TABLE retention_lifting"),
     ("SELECT", "TABLE retention_matter"),
     ("SELECT", "TABLE retention_matterhandler"),
+    ("SELECT", "TABLE retention_matterreview"),
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
     ("SELECT", "TABLE retention_recomputation"),
@@ -16,9 +19,21 @@ _READ = [
     ("SELECT", "TABLE retention_ruleversion"),
 ]
 _HOLD = [
-    ("INSERT, UPDATE (lifted_at, lifted_by_id)", "TABLE retention_hold"),
-    ("INSERT, UPDATE (closed_at)", "TABLE retention_matter"),
+    ("INSERT, UPDATE (lifting_id, lifted_at, lifted_by_id)", "TABLE retention_hold"),
+    ("INSERT, UPDATE (review_at, closed_at)", "TABLE retention_matter"),
     ("INSERT", "TABLE retention_matterhandler"),
+    ("INSERT", "TABLE retention_matterreview"),
+    # What a criterion says never changes, only how far it has come.
+    (
+        "INSERT, UPDATE (reached, total_count, done_count, too_late_count, heartbeat_at, "
+        "applied_at, dropped_at)",
+        "TABLE retention_criterion",
+    ),
+    (
+        "INSERT, UPDATE (agreed_at, agreed_by_id, taken_back_at, total_count, lifted_count, "
+        "heartbeat_at, finished_at)",
+        "TABLE retention_lifting",
+    ),
     # What a hold brings back leaves its run.
     ("UPDATE (recalled_at, leased_until)", "TABLE retention_destruction"),
 ]

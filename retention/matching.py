@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -13,6 +14,22 @@ from retention.due_dates import due_at
 
 ENDED_AT = "ended_at"
 _ALWAYS = datetime.min.replace(tzinfo=UTC)
+
+
+class Matchers(Protocol):
+    """What rules and criteria alike say of the conversations they speak of; empty matches all."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """Kinds of conversation, one of which it is."""
+
+    @property
+    def teams(self) -> Collection[UUID]:
+        """Teams by id, one of which served a segment of it."""
+
+    @property
+    def queues(self) -> Collection[UUID]:
+        """Queues by id, by one of which the same segment came."""
 
 
 @dataclass(frozen=True, slots=True)

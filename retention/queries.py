@@ -9,18 +9,17 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
 from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
 from retention.event_queries import events_of
-from retention.matching import ENDED_AT, Contact, Decision, Limit, Stretch, Terms, decide
+from retention.matching import ENDED_AT, Contact, Decision, Limit, Matchers, Stretch, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
     Disposition,
-    Matter,
     PurgeRun,
     PurposeLimit,
     Recomputation,
@@ -175,6 +174,21 @@ def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decisi
     )
 
 
+def spoken_of(one: Matchers) -> Q:
+    """Say which conversations these matchers speak of; an empty Q says all."""
+    matches = Q()
+    if one.kinds:
+        matches &= Q(kind__in=one.kinds)
+    if one.teams or one.queues:
+        segments = Segment.objects.filter(conversation=OuterRef("pk"))
+        if one.teams:
+            segments = segments.filter(team__in=one.teams)
+        if one.queues:
+            segments = segments.filter(queue__in=one.queues)
+        matches &= Q(Exists(segments))
+    return matches
+
+
 def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[Conversation]:
     """The kept conversations of the controller that one of the terms speaks of."""
     condition = Q(pk__in=[])
@@ -186,9 +200,7 @@ def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[
 
 def _matches(terms: Terms) -> Q:
     """What `retention.matching.mismatch` says, in SQL; empty for what speaks of everything."""
-    matches = Q()
-    if terms.kinds:
-        matches &= Q(kind__in=terms.kinds)
+    matches = spoken_of(terms)
     if terms.directions:
         matches &= Q(direction__in=terms.directions)
     if terms.shortest_seconds is not None:
@@ -204,13 +216,6 @@ def _matches(terms: Terms) -> Q:
         matches &= languages
     if terms.tags:
         matches &= Q(tags__has_any_keys=list(terms.tags))
-    if terms.teams or terms.queues:
-        segments = Segment.objects.filter(conversation=OuterRef("pk"))
-        if terms.teams:
-            segments = segments.filter(team__in=terms.teams)
-        if terms.queues:
-            segments = segments.filter(queue__in=terms.queues)
-        matches &= Q(Exists(segments))
     return matches
 
 
@@ -307,16 +312,6 @@ def proposals_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition
         .filter(controller__in=controllers)
         .select_related("controller", "proposed_by")
         .order_by("proposed_at")
-    )
-
-
-def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
-    """The matters with `holds_active`, how many conversations each holds; open ones first."""
-    return (
-        Matter.objects.filter(controller__in=controllers)
-        .select_related("controller")
-        .annotate(holds_active=Count("holds", filter=Q(holds__lifted_at=None)))
-        .order_by(F("closed_at").desc(nulls_first=True), "-opened_at")
     )
 
 

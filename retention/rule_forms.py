@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.forms.boundfield import BoundField
@@ -14,15 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Team
 from recordings.models import Conversation
-from retention.forms import WithProblems, narrow_to
+from retention.forms import QueueChoices, WithProblems, narrow_to
 from retention.models import RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, LONGEST_SECONDS
 from retention.operations.rules import Draft, draft_from
-
-if TYPE_CHECKING:
-    QueuesField = forms.ModelMultipleChoiceField[Queue]
-else:
-    QueuesField = forms.ModelMultipleChoiceField
 
 DRAFTED = tuple(field.name for field in fields(Draft))
 DETAILS = (*("directions", "shortest_seconds", "longest_seconds", "outcomes", "languages", "tags"),)
@@ -61,15 +56,6 @@ class WordsField(forms.CharField):
     def prepare_value(self, value: Any) -> Any:
         """Put a list together."""
         return ", ".join(value) if isinstance(value, list | tuple) else value
-
-
-class QueueChoices(QueuesField):
-    """Queues by company, since two companies can call theirs alike."""
-
-    def label_from_instance(self, obj: Queue) -> str:
-        """Name, company, and whether it may hold health data."""
-        label = f"{obj.name} ({obj.controller})"
-        return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
 
 
 class TermsForm(WithProblems):

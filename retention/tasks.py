@@ -12,6 +12,8 @@ from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
 from recordings.operations.quarantine_end import destroy_due as destroy_quarantined
 from retention.operations import business_events, certificates, dispositions, mirror, reminders
+from retention.operations.criteria import apply_next
+from retention.operations.liftings import lift_next
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
@@ -63,6 +65,22 @@ def recompute_uses() -> None:
     """Cover conversations anew whose rules have changed, until all are done."""
     keyring = FileKeyring.from_settings()
     while recompute_next(now=clock.now(), keyring=keyring):
+        pass
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def apply_criteria() -> None:
+    """Hold what matches criteria that have been set, until all of it is held."""
+    keyring = FileKeyring.from_settings()
+    while apply_next(now=clock.now(), keyring=keyring):
+        pass
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def lift_holds() -> None:
+    """Lift what two persons have agreed to lift, until all of it is lifted."""
+    keyring = FileKeyring.from_settings()
+    while lift_next(now=clock.now(), keyring=keyring):
         pass
 
 

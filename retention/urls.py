@@ -18,6 +18,14 @@ urlpatterns = [
     path("matters/<uuid:matter_id>/close/", views.matter_close, name="matter_close"),
     path("matters/<uuid:matter_id>/handlers/", views.matter_handler_new, name="matter_handler_new"),
     path("matters/<uuid:matter_id>/holds/", views.hold_place, name="hold_place"),
+    path("matters/<uuid:matter_id>/review/", views.matter_review, name="matter_review"),
+    path("matters/<uuid:matter_id>/progress/", views.matter_progress, name="matter_progress"),
+    path("matters/<uuid:matter_id>/criteria/new/", views.criterion_new, name="criterion_new"),
+    path("criteria/<uuid:criterion_id>/drop/", views.criterion_drop, name="criterion_drop"),
+    path("liftings/<uuid:lifting_id>/agree/", views.lifting_agree, name="lifting_agree"),
+    path(
+        "liftings/<uuid:lifting_id>/take-back/", views.lifting_take_back, name="lifting_take_back"
+    ),
     path("holds/<uuid:hold_id>/lift/", views.hold_lift, name="hold_lift"),
     path("purge-runs/", views.purge_runs, name="purge_runs"),
     path("purge-runs/<uuid:run_id>/", views.purge_run, name="purge_run"),

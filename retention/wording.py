@@ -11,10 +11,11 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import Purpose, Queue, Team
+from accounts.models import Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
 from retention.explanation import Explanation, MatchedRule, Next
-from retention.matching import Mismatch
+from retention.holding import Description
+from retention.matching import Matchers, Mismatch
 from retention.models import RuleVersion
 
 
@@ -47,27 +48,34 @@ def keeps(version: RuleVersion) -> str:
     }
 
 
-def names_of(versions: Collection[RuleVersion]) -> dict[UUID, str]:
-    """The names of the teams and queues that the versions speak of, by id."""
-    teams = Team.objects.filter(pk__in={pk for version in versions for pk in version.teams})
-    queues = Queue.objects.filter(pk__in={pk for version in versions for pk in version.queues})
+def names_of(matchers: Collection[Matchers]) -> dict[UUID, str]:
+    """The names of the teams and queues that rules or criteria speak of, by id."""
+    teams = Team.objects.filter(pk__in={pk for one in matchers for pk in one.teams})
+    queues = Queue.objects.filter(pk__in={pk for one in matchers for pk in one.queues})
     return {row.pk: row.name for rows in (teams, queues) for row in rows}
 
 
 def applies_to(version: RuleVersion, *, names: Mapping[UUID, str]) -> str:
     """Which conversations the version speaks of; `names` as `names_of` gives them."""
-    kinds, directions = dict(Conversation.Kind.choices), dict(Conversation.Direction.choices)
-    parts = [
-        ", ".join(str(kinds.get(kind, kind)) for kind in version.kinds),
+    directions = dict(Conversation.Direction.choices)
+    said = [
         ", ".join(str(directions.get(one, one)) for one in version.directions),
         _duration(version),
         _listed(_("outcome: %(names)s"), version.outcomes),
         _listed(_("language: %(names)s"), version.languages),
         _listed(_("tags: %(names)s"), version.tags),
-        _joined(_("teams: %(names)s"), version.teams, names),
-        _joined(_("queues: %(names)s"), version.queues, names),
     ]
-    return " · ".join(part for part in parts if part) or _("Every conversation")
+    kinds, *served = _matched(version, names)
+    return " · ".join(part for part in (kinds, *said, *served) if part) or _("Every conversation")
+
+
+def _matched(matchers: Matchers, names: Mapping[UUID, str]) -> list[str]:
+    kinds = dict(Conversation.Kind.choices)
+    return [
+        ", ".join(str(kinds.get(kind, kind)) for kind in matchers.kinds),
+        _joined(_("teams: %(names)s"), matchers.teams, names),
+        _joined(_("queues: %(names)s"), matchers.queues, names),
+    ]
 
 
 def _joined(text: str, ids: Collection[UUID], names: Mapping[UUID, str]) -> str:
@@ -85,6 +93,24 @@ def _duration(version: RuleVersion) -> str:
     if shortest is not None:
         return _("at least %(shortest)d s") % {"shortest": shortest}
     return _("at most %(longest)d s") % {"longest": longest} if longest is not None else ""
+
+
+def criterion_says(one: Description, *, names: Mapping[UUID, str]) -> str:
+    """What is held by the criterion, its conditions one after the other."""
+    parts = [part for part in _matched(one, names) if part]
+    if one.source_id is not None:
+        source = Source.objects.get(pk=one.source_id)
+        parts.append(_("source: %(name)s") % {"name": source.name})
+    if one.ended_from is not None:
+        parts.append(_("ended from %(at)s on") % {"at": moment(one.ended_from)})
+    if one.ended_until is not None:
+        parts.append(_("ended before %(at)s") % {"at": moment(one.ended_until)})
+    if one.agent is not None:
+        agent = User.objects.filter(reference=one.agent).first()
+        parts.append(_("agent: %(name)s") % {"name": agent or _("unknown")})
+    if one.customer_hash is not None:
+        parts.append(_("one customer, known by a keyed hash"))
+    return " · ".join(parts)
 
 
 def happens_next(explanation: Explanation) -> str:

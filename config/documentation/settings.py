@@ -53,6 +53,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "MATTER_REVIEW_MONTHS": (
+        "web, work",
+        "calendar months after which a matter must be looked at again, at the latest",
+    ),
     "CERTIFICATE_KEPT_YEARS": (
         "work",
         "years after its issue when a certificate and its residual records are deleted",

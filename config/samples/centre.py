@@ -310,6 +310,9 @@ USERS = (
     SampleUser(
         "compliance@tallenne.example", "Saana Säädöstä", "fi", "compliance_officer", SERVICES
     ),
+    SampleUser(
+        "compliance2@tallenne.example", "Toini Toinen", "sv", "compliance_officer", SERVICES
+    ),
     SampleUser("case@tallenne.example", "Aatos Asianhoitaja", "fi", "case_handler", LIFE),
     SampleUser("requests@tallenne.example", "Pirkko Pyyntölä", "fi", "request_handler", SERVICES),
     SampleUser(

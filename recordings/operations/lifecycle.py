@@ -327,13 +327,13 @@ def delete_residual(*, conversation_ids: Sequence[UUID]) -> int:
 
 @transaction.atomic
 def count_holds(
-    *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring
+    *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring | None
 ) -> None:
     """
     Count one hold more, or one fewer, on each of the kept conversations.
 
-    A held one's key is wrapped under the open key-encryption key, which no month takes with it,
-    and goes back under its month's when the last hold is lifted.
+    With a keyring a held one's key is wrapped under the open key-encryption key, which no month
+    takes with it, and goes back under its month's when the last hold is lifted.
 
     Raises:
         NotKept: one of them is withdrawn or destroyed; nothing was counted.
@@ -345,8 +345,8 @@ def count_holds(
     Conversation.objects.filter(pk__in=[row.pk for row in rows]).update(
         hold_count=F("hold_count") + change
     )
-    for row in rows:
-        uses.rewrap(conversation=row, keyring=keyring)
+    if keyring is not None:
+        uses.rewrap_many(conversation_ids=[row.pk for row in rows], keyring=keyring)
 
 
 def _why(conversation: Conversation) -> dict[str, FactValue]:

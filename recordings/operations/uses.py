@@ -116,7 +116,6 @@ def move_deadline(
     return True
 
 
-@transaction.atomic
 def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     """
     Wrap the content key under the key-encryption key that now belongs to it, if that is another.
@@ -126,20 +125,42 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     Raises:
         KeyringUnavailable, KeyMissing, KeyDoesNotFit: the row is as it was.
     """
-    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
-    name = kek_name_for(locked)
-    if locked.wrapped_key is None or not locked.kek_name or locked.kek_name == name:
-        return False
-    keks.keep(kek_name=name)
-    context = locked.pk.bytes
-    content_key = keyring.unwrap(
-        kek_name=locked.kek_name, wrapped_key=bytes(locked.wrapped_key), context=context
+    wrapped = rewrap_many(conversation_ids=[conversation.pk], keyring=keyring)
+    for row in wrapped:
+        conversation.wrapped_key, conversation.kek_name = row.wrapped_key, row.kek_name
+    return bool(wrapped)
+
+
+@transaction.atomic
+def rewrap_many(*, conversation_ids: Sequence[UUID], keyring: Keyring) -> list[Conversation]:
+    """
+    Do what `rewrap` does for many conversations, all or none. Returns those wrapped anew.
+
+    Raises as `rewrap` does.
+    """
+    locked = (
+        Conversation.objects.filter(pk__in=conversation_ids, wrapped_key__isnull=False)
+        .exclude(kek_name="")
+        .select_for_update(no_key=True)
+        .only("controller_id", "destroy_after", "hold_count", "kek_name", "wrapped_key")
+        .order_by("pk")
     )
-    locked.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
-    locked.kek_name = name
-    locked.save(update_fields=["wrapped_key", "kek_name"])
-    conversation.wrapped_key, conversation.kek_name = locked.wrapped_key, name
-    return True
+    changed = []
+    for row in locked:
+        name = kek_name_for(row)
+        if row.kek_name == name:
+            continue
+        keks.keep(kek_name=name)
+        assert row.wrapped_key is not None
+        context = row.pk.bytes
+        content_key = keyring.unwrap(
+            kek_name=row.kek_name, wrapped_key=bytes(row.wrapped_key), context=context
+        )
+        row.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
+        row.kek_name = name
+        changed.append(row)
+    Conversation.objects.bulk_update(changed, ["wrapped_key", "kek_name"], batch_size=500)
+    return changed
 
 
 def _replace(conversation: Conversation, uses: Sequence[NewUse]) -> bool:

@@ -30,7 +30,7 @@ DROP FUNCTION retention_guard_closed();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retention', '0005_matchers_and_triggers'),
+        ('retention', '0009_matters_in_full'),
     ]
 
     operations = [

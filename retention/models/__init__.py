@@ -1,7 +1,9 @@
 """How long conversations are kept, what bars their destruction, and the proof of it."""
 
+from retention.models.criteria import Criterion
 from retention.models.events import BusinessEvent
-from retention.models.holds import Hold, Matter, MatterHandler
+from retention.models.holds import Hold, Matter, MatterHandler, MatterReview
+from retention.models.liftings import Lifting
 from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
 from retention.models.timetable import TaskEnd
@@ -11,12 +13,15 @@ __all__ = [
     "About",
     "BusinessEvent",
     "Certificate",
+    "Criterion",
     "Destruction",
     "Disposition",
     "Hold",
     "LedgerEntry",
+    "Lifting",
     "Matter",
     "MatterHandler",
+    "MatterReview",
     "Notice",
     "PurgeRun",
     "PurposeLimit",

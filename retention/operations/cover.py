@@ -13,6 +13,7 @@ from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
 from recordings.models import Conversation
 from recordings.operations.uses import NewUse, write_uses
 from retention.matching import Decision
+from retention.operations.criteria import hold_if_matched
 from retention.operations.rule_lock import wait_for_change
 from retention.queries import RuleBook, decisions_for, last_change, rule_book
 
@@ -25,8 +26,9 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     Write the uses that the rules in force give a conversation that has just been captured.
 
     What no rule matches gets none: it is closed to everybody, red on the compliance page, and ends
-    when nobody decides about it in time. With a keyring the content key goes under the key of the
-    month in which the conversation ends.
+    when nobody decides about it in time. Where it matches criteria of matters, it is held. With a
+    keyring the content key goes under the key of the month in which the conversation ends, or the
+    open one if it is held.
 
     Raises:
         NotKept: it is withdrawn or destroyed.
@@ -40,6 +42,7 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     uses = uses_from(decisions, conversation=conversation)
     write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     _append_covered(conversation, uses, decisions, now)
+    hold_if_matched(conversation=conversation, keyring=keyring, now=now)
 
 
 @transaction.atomic

@@ -3,14 +3,20 @@
 from retention.views.attention import attention
 from retention.views.certificates import certificate, certificate_file
 from retention.views.conversations import explain, uncovered
-from retention.views.matters import (
+from retention.views.holds import criterion_new, hold_place, hold_place_on
+from retention.views.liftings import (
+    criterion_drop,
     hold_lift,
-    hold_place,
-    hold_place_on,
-    matter,
+    lifting_agree,
+    lifting_take_back,
     matter_close,
+)
+from retention.views.matters import (
+    matter,
     matter_handler_new,
     matter_new,
+    matter_progress,
+    matter_review,
     matters,
 )
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
@@ -28,15 +34,21 @@ __all__ = [
     "attention",
     "certificate",
     "certificate_file",
+    "criterion_drop",
+    "criterion_new",
     "explain",
     "hold_lift",
     "hold_place",
     "hold_place_on",
+    "lifting_agree",
+    "lifting_take_back",
     "limit_set",
     "matter",
     "matter_close",
     "matter_handler_new",
     "matter_new",
+    "matter_progress",
+    "matter_review",
     "matters",
     "notice_new",
     "purge_run",

@@ -24,7 +24,9 @@ from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from recordings.operations.quarantine import quarantine
-from retention.models import Hold, PurgeRun, RetentionRule
+from retention.models import Hold, Matter, PurgeRun, RetentionRule
+from retention.operations.criteria import Draft, set_criterion
+from retention.operations.liftings import propose_dropping
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
 from tests import factories
@@ -127,6 +129,7 @@ def build(centre: Centre) -> Scene:
         others={
             "matter_id": matter.pk,
             "hold_id": Hold.objects.get(matter=matter).pk,
+            **_waiting(centre, matter),
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
             "certificate_id": certify(centre.stage)[0].pk,
@@ -184,6 +187,17 @@ def _quarantined(centre: Centre) -> UUID:
             keyring=centre.keyring(),
             now=clock.now(),
         ).pk
+
+
+def _waiting(centre: Centre, matter: Matter) -> dict[str, UUID]:
+    """A criterion of the matter, which matches nothing there is, and a proposal to drop it."""
+    now = clock.now()
+    draft = Draft(queues=(uuid4(),))
+    criterion = set_criterion(matter=matter, draft=draft, set_by=centre.olga, now=now)
+    lifting = propose_dropping(
+        criterion=criterion, reason="Settled.", proposed_by=centre.olga, now=now
+    )
+    return {"criterion_id": criterion.pk, "lifting_id": lifting.pk}
 
 
 def _sealed_event(centre: Centre) -> UUID:

@@ -99,6 +99,7 @@ def a_matter(controller: Controller, *, opened_by: User | None = None) -> Matter
         reason="The customer disputes the decision.",
         opened_at=LONG_AGO,
         opened_by=opened_by,
+        review_at=FAR_OFF,
     )
 
 

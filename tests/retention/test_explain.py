@@ -228,7 +228,12 @@ class TestNext:
 
     def test_held(self, conversation, vakka, officer):
         matter = Matter.objects.create(
-            controller=vakka, code="d-1", name="Dispute 1", reason="…", opened_at=NOW
+            controller=vakka,
+            code="d-1",
+            name="Dispute 1",
+            reason="…",
+            opened_at=NOW,
+            review_at=NOW,
         )
         Conversation.objects.filter(pk=conversation.pk).update(hold_count=1)
         Hold.objects.create(

@@ -12,10 +12,11 @@ from audit import clock
 from config.celery import app
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from retention import tasks
-from retention.operations import holds, mirror
+from retention.operations import criteria, holds, liftings, mirror
 from tests.harness.roles import Stage
 from tests.retention import given
 from tests.retention.centre import Centre
+from tests.retention.lifted import close
 
 
 @pytest.fixture
@@ -59,6 +60,24 @@ class TestTasks:
             tasks.mirror_holds(conversation_ids=ids)
 
         assert mirror.pending().count() == 0
+
+    def test_apply_criteria_and_lift_holds_go_on_to_the_end(self, centre, monkeypatch):
+        calls = centre.capture(3, destroy_after=clock.now() + timedelta(days=1))
+        bea, bo = (given.a_user(name, Role.COMPLIANCE_OFFICER) for name in ("Bea", "Bo"))
+        matter = given.a_matter(centre.controller, opened_by=bea)
+        draft = criteria.Draft(kinds=("call",))
+        criteria.set_criterion(matter=matter, draft=draft, set_by=bea, now=clock.now())
+        monkeypatch.setattr(liftings, "BATCH_SIZE", 1)
+
+        with centre.stage.acting_as("work"):
+            tasks.apply_criteria()
+        assert matter.holds.active().count() == len(calls) + 1
+        close(matter, people=(bea, bo), keyring=centre.keyring)
+        assert matter.holds.active().count() == len(calls)
+        with centre.stage.acting_as("work"):
+            tasks.lift_holds()
+
+        assert not matter.holds.active().exists()
 
     def test_sweep_finds_what_no_bell_was_rung_for(self, centre):
         with centre.stage.acting_as("work"):

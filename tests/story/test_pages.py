@@ -17,7 +17,18 @@ from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
 from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
-from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
+from retention.models import (
+    Certificate,
+    Criterion,
+    Hold,
+    Lifting,
+    Matter,
+    PurgeRun,
+    RetentionRule,
+)
+from retention.operations import criteria
+from retention.operations.criteria import set_criterion
+from retention.operations.liftings import propose_dropping
 from retention.operations.notices import record_notice
 from retention.operations.purge.run import purge
 from retention.operations.rules import Draft, create_rule
@@ -26,6 +37,7 @@ from tests.factories import Centre
 from tests.laws.access_matrix import routes
 from tests.recordings.test_quarantine import put_aside
 from tests.retention.certified import certify
+from tests.retention.lifted import second_officer
 from tests.story.window import Window
 
 pytestmark = pytest.mark.browser
@@ -38,6 +50,8 @@ NO_PAGES = {
     "conversations/sound/<uuid:dialog_id>",
     "conversations/waveform/<uuid:dialog_id>",
     *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
+    *("retention/matters/<uuid:matter_id>/review/", "retention/matters/<uuid:matter_id>/progress/"),
+    "retention/liftings/<uuid:lifting_id>/take-back/",
     *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
     *("audit/growth/propose/", "audit/growth/agree/"),
     *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
@@ -90,6 +104,8 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     for name, pk in (
         *(("rule_change", rule), ("rule_retire", rule), ("matter", matter)),
         *(("matter_close", matter), ("hold_lift", Hold.objects.first()), ("purge_run", run)),
+        *(("criterion_new", matter), ("criterion_drop", Criterion.objects.get())),
+        ("lifting_agree", Lifting.objects.get()),
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
@@ -127,7 +143,16 @@ def furnish(centre: Centre) -> None:
     _make_rules_of_all_kinds(centre)
     centre.call()
     centre.chat()
-    centre.matter_of(centre.chat())
+    matter = centre.matter_of(centre.chat())
+    draft = criteria.Draft(kinds=("call",), teams=(centre.sales.pk,), customer_hash=bytes(32))
+    criterion = set_criterion(matter=matter, draft=draft, set_by=centre.olga, now=clock.now())
+    propose_dropping(
+        criterion=criterion,
+        reason="Settled.",
+        proposed_by=second_officer(centre),
+        now=clock.now(),
+    )
+    Matter.objects.update(review_at=clock.now())
     gone, uncovered = centre.chat(), centre.chat()
     centre.end(gone, at=clock.now() - timedelta(minutes=1))
     uncovered.permitted_uses.all().delete()

@@ -22,8 +22,8 @@ Example:
 
 Looks for rows without objects, objects without rows, legal holds that the store does not have as
 they are placed, events outside their partitions, and all that needs a person: what no rule
-covers, what is overdue or has failed, tasks and reminders that are late.
---repair tells the store again of holds that differ.
+covers, what is overdue or has failed, matters to be looked at again, tasks and reminders that are
+late. --repair tells the store again of holds that differ.
 Listing needs the identity of the purge, legal holds that of web or work; what this process has no
 identity for is named as not asked.
 Exit code 0: everything fits. 1: something does not. 2: wrong use, or the servers do not answer.

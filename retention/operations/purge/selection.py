@@ -97,7 +97,7 @@ def barred(*, at: datetime) -> list[Barred]:
     active = Hold.objects.filter(lifted_at=None, conversation__in=list(matters))
     for conversation_id, matter_id in active.values_list("conversation_id", "matter_id"):
         matters[conversation_id].append(matter_id)
-    return [Barred(pk, tuple(sorted(found))) for pk, found in matters.items()]
+    return [Barred(pk, tuple(sorted(set(found)))) for pk, found in matters.items()]
 
 
 def is_much_more_than_usual(*, due: int, at: datetime) -> bool:

@@ -17,6 +17,7 @@ from recordings.objectstore import ObjectExists, ObjectStore
 from recordings.operations import lifecycle
 from retention import ledger
 from retention.models import Destruction, LedgerEntry, PurgeRun
+from retention.operations.bars import barred_by_criteria
 from retention.operations.purge.leases import Batch, lease_end, progressed
 
 # Adds to each certificate line the versions that rows know of, with the digests of what was stored.
@@ -48,9 +49,9 @@ def withdraw(
 
     The run's own row is written with its first batch. Returns None if none of them was due.
     """
-    withdrawn = lifecycle.withdraw(
-        conversation_ids=conversation_ids, run_id=run.pk, actor=actor, now=now
-    )
+    barred = barred_by_criteria(conversation_ids=conversation_ids)
+    free = [pk for pk in conversation_ids if pk not in barred]
+    withdrawn = lifecycle.withdraw(conversation_ids=free, run_id=run.pk, actor=actor, now=now)
     if not withdrawn:
         return None
     run.heartbeat_at = now
@@ -110,18 +111,23 @@ def destroy_keys(*, batch: Batch, actor: Actor, now: datetime) -> int:
 
     What was barred meanwhile is brought back and leaves the run. Returns how many were.
     """
+    barred = barred_by_criteria(conversation_ids=batch.conversation_ids)
     lifecycle.lock(conversation_ids=batch.conversation_ids)
     run_of = {
         row.conversation_id: row.run_id for row in batch.locked() if row.key_destroyed_at is None
     }
     if not run_of:
         return 0
-    result = lifecycle.destroy_keys(run_of=run_of, actor=actor, now=now)
+    back = lifecycle.bring_back(
+        conversation_ids=sorted(barred & run_of.keys()), actor=actor, now=now, reason="hold"
+    )
+    free = {pk: run for pk, run in run_of.items() if pk not in barred}
+    result = lifecycle.destroy_keys(run_of=free, actor=actor, now=now)
     batch.rows().filter(conversation__in=result.destroyed).update(
         key_destroyed_at=now, **progressed(now)
     )
-    recall(conversation_ids=result.barred, now=now)
-    return len(result.barred)
+    recall(conversation_ids=[*back, *result.barred], now=now)
+    return len(back) + len(result.barred)
 
 
 def recall(*, conversation_ids: Sequence[UUID], now: datetime) -> None:
