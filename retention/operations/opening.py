@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from django.db import DatabaseError, InterfaceError, connections
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit.checks import NotOpen
@@ -101,7 +102,7 @@ def _has_a_key(store: ObjectStore, version: Version) -> bool:
 class _Door:
     """What this process knows: until when it is open, or why it is closed."""
 
-    reason: str | None = None
+    reason: str | Promise | None = None
     newest: str = ""
     # Of the monotonic clock; None: never.
     answered_at: float | None = None
@@ -174,7 +175,7 @@ def _ask(door: _Door) -> None:
         door.newest, door.answered_at, door.reason = newest, now, None
 
 
-def _close(door: _Door, reason: str) -> None:
+def _close(door: _Door, reason: str | Promise) -> None:
     if door.reason != reason:
         logger.error("Closed: %s", reason)
     door.reason = reason
