@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -113,7 +114,7 @@ def put_objects(centre: Centre, count: int) -> Due:
 def make_due(centre: Centre, count: int, *, objects: Due | None = None) -> Due:
     """Make so many conversations that are due, oldest end last, and have them analyzed."""
     due = objects or put_objects(centre, count)
-    values = {
+    values: dict[str, Any] = {
         "a_day": A_DAY,
         "ids": due.ids,
         "parts": [UUID(key.rsplit("/", 1)[1]) for key, _ in due.objects],

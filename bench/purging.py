@@ -82,7 +82,7 @@ def _purged(centre: Centre, sealer: Sealer, due: Due) -> float:
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     purged = time.perf_counter()
-    while certificates.Certificate.objects.filter(seal=None).exists() or (
+    while Certificate.objects.filter(seal=None).exists() or (
         Destruction.objects.uncertified().exists()
     ):
         while sealer.seal(log=log, now=clock.now(), limit=SEAL_BATCH):
@@ -134,7 +134,7 @@ def _naive_rate(centre: Centre, count: int, reuse: int, _round: int) -> float:
     with _naive_worker(centre, queue, reuse):
         began = time.perf_counter()
         for pk in due.ids:
-            naive.destroy.apply_async([str(pk)], queue=queue)
+            naive.destroy.apply_async((str(pk),), queue=queue)
         _wait(lambda: _naive_events(due.ids) == count, "The naive tasks do not come to an end.")
         took = time.perf_counter() - began
     require_same(left_in_store(centre, [key for key, _ in due.objects]), 0, "Versions left")
@@ -178,7 +178,7 @@ def _naive_worker(centre: Centre, queue: str, reuse: int) -> Iterator[None]:
         command, cwd=ROOT, env=told, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(lambda: _workers(), "The naive worker does not start.")
+        _wait(_workers, "The naive worker does not start.")
         require_same(_workers(), 1, "Workers at the queue")
         yield
     finally:
@@ -192,7 +192,7 @@ def _workers() -> int:
 
 def _naive_events(ids: Sequence[UUID]) -> int:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM naive_event WHERE conversation = ANY(%s)", [ids])
+        cursor.execute("SELECT count(*) FROM naive_event WHERE conversation = ANY(%s)", [list(ids)])
         return int(cursor.fetchone()[0])
 
 

@@ -178,7 +178,8 @@ AUDIT_EXPORT_STORE = "recordings.objectstore.StoreReceiver"
 # --- How it behaves ------------------------------------------------------------------------------
 
 PURGE_INTERVAL_SECONDS = env.int("PURGE_INTERVAL_SECONDS", default=3600)
-PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=500)
+PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=1000)
+PURGE_MAX_PER_MINUTE = env.int("PURGE_MAX_PER_MINUTE", default=0)
 PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3

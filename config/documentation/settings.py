@@ -49,6 +49,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "REDIS_URL": ("all", "the broker, a server that speaks the Redis protocol"),
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
+    "PURGE_MAX_PER_MINUTE": ("purge", "conversations a minute that one loop destroys; 0: no limit"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
     "CERTIFICATE_KEPT_YEARS": (
         "work",

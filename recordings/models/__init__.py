@@ -1,5 +1,6 @@
 """Conversations, what they consist of, and what they may be used for."""
 
+from recordings.models.among import among, uuid_array
 from recordings.models.content import Dialog, Rendition, StoredObject
 from recordings.models.conversation import Conversation
 from recordings.models.people import DataSubject, Party, Segment
@@ -17,4 +18,6 @@ __all__ = [
     "Rendition",
     "Segment",
     "StoredObject",
+    "among",
+    "uuid_array",
 ]

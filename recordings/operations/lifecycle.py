@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from audit.events import Actor, EventType, FactValue, NewEvent, Target
@@ -19,15 +19,34 @@ from recordings.models import (
     Dialog,
     Party,
     PermittedUse,
-    Rendition,
     Segment,
-    StoredObject,
+    among,
+    uuid_array,
 )
 from recordings.operations import uses
 
 METHODS = ["cryptographic_erase", "delete"]
 # What is asked of many conversations at once; the rest of their rows is not fetched.
 _ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
+
+# By SQL, since Django would first read what is to go.
+_DELETE_PEAKS = """
+DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog
+WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])
+  AND rendition.stored_object_id IS NULL
+"""
+# In the order of what names what.
+_DELETE_CONTENT = (
+    "DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog "
+    "WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_dialog WHERE conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_storedobject WHERE conversation_id = ANY(%s::uuid[])",
+    "UPDATE recordings_segment SET agent_id = NULL "
+    "WHERE conversation_id = ANY(%s::uuid[]) AND agent_id IS NOT NULL",
+    "DELETE FROM recordings_party WHERE conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_permitteduse WHERE conversation_id = ANY(%s::uuid[]) "
+    "AND only_for_id IS NOT NULL",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +64,14 @@ def lock(*, conversation_ids: Sequence[UUID], skip_locked: bool = False) -> list
     Ask questions only afterwards, in another statement: asked in one, they are answered from
     before the wait for the lock, and a hold placed meanwhile is missed.
     """
-    rows = Conversation.objects.filter(pk__in=conversation_ids).order_by("pk").only(*_ASKED)
+    rows = Conversation.objects.filter(among("pk", conversation_ids)).order_by("pk").only(*_ASKED)
     return list(rows.select_for_update(skip_locked=skip_locked))
+
+
+def lock_rows(*, conversation_ids: Iterable[UUID], skip_locked: bool = False) -> list[UUID]:
+    """Lock as `lock` does; gives the identifiers alone, of those there are."""
+    rows = Conversation.objects.filter(among("pk", conversation_ids)).order_by("pk")
+    return list(rows.select_for_update(skip_locked=skip_locked).values_list("pk", flat=True))
 
 
 @transaction.atomic
@@ -61,11 +86,9 @@ def withdraw(
 
     Source: ISO 15489-1:2016 on disposition under a current authority; design, *States*.
     """
-    locked = lock(conversation_ids=conversation_ids, skip_locked=True)
-    due = list(
-        Conversation.objects.filter(pk__in=[row.pk for row in locked]).due(at=now).only(*_ASKED)
-    )
-    Conversation.objects.filter(pk__in=[row.pk for row in due]).update(
+    locked = lock_rows(conversation_ids=conversation_ids, skip_locked=True)
+    due = list(Conversation.objects.filter(among("pk", locked)).due(at=now).only(*_ASKED))
+    Conversation.objects.filter(among("pk", [row.pk for row in due])).update(
         state=Conversation.State.WITHDRAWN, withdrawn_at=now
     )
     for conversation in due:
@@ -98,16 +121,18 @@ def bring_back(
 
     Returns those brought back; one whose key is destroyed stays as it is: nothing can.
     """
-    lock(conversation_ids=conversation_ids)
+    if not conversation_ids:
+        return []
+    lock_rows(conversation_ids=conversation_ids)
     rows = list(
         Conversation.objects.filter(
-            pk__in=conversation_ids,
+            among("pk", conversation_ids),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at=None,
         ).only(*_ASKED)
     )
     back = [row.pk for row in rows]
-    Conversation.objects.filter(pk__in=back).update(
+    Conversation.objects.filter(among("pk", back)).update(
         state=Conversation.State.KEPT, withdrawn_at=None
     )
     append_many(
@@ -136,19 +161,20 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
 
     Source: NIST SP 800-88r2, cryptographic erase.
     """
-    lock(conversation_ids=list(run_of))
+    lock_rows(conversation_ids=run_of)
     withdrawn = Conversation.objects.filter(
-        pk__in=list(run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
+        among("pk", run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
     )
     due = withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0)
     rows = list(due.only(*_ASKED))
     ids = [row.pk for row in rows]
-    barred = list(withdrawn.exclude(pk__in=ids).values_list("pk", flat=True))
+    barred = list(withdrawn.exclude(among("pk", ids)).values_list("pk", flat=True))
     back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
-    Rendition.objects.filter(dialog__conversation__in=ids, stored_object=None).delete()
-    Dialog.objects.filter(conversation__in=ids).update(sealed_name=None)
-    Party.objects.filter(conversation__in=ids).update(sealed_details=None)
-    Conversation.objects.filter(pk__in=ids).update(
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE_PEAKS, [uuid_array(ids)])
+    Dialog.objects.filter(among("conversation_id", ids)).update(sealed_name=None)
+    Party.objects.filter(among("conversation_id", ids)).update(sealed_details=None)
+    Conversation.objects.filter(among("pk", ids)).update(
         wrapped_key=None, kek_name="", key_destroyed_at=now
     )
     append_many(
@@ -179,22 +205,19 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
 
     Source: design, law 5.
     """
-    lock(conversation_ids=list(run_of))
+    lock_rows(conversation_ids=run_of)
     rows = list(
         Conversation.objects.filter(
-            pk__in=list(run_of),
+            among("pk", run_of),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at__isnull=False,
         ).only(*_ASKED)
     )
     ids = [row.pk for row in rows]
-    Rendition.objects.filter(dialog__conversation__in=ids).delete()
-    Dialog.objects.filter(conversation__in=ids).delete()
-    StoredObject.objects.filter(conversation__in=ids).delete()
-    Segment.objects.filter(conversation__in=ids).update(agent=None)
-    Party.objects.filter(conversation__in=ids).delete()
-    PermittedUse.objects.filter(conversation__in=ids, only_for__isnull=False).delete()
-    Conversation.objects.filter(pk__in=ids).update(
+    with connection.cursor() as cursor:
+        for statement in _DELETE_CONTENT:
+            cursor.execute(statement, [uuid_array(ids)])
+    Conversation.objects.filter(among("pk", ids)).update(
         state=Conversation.State.DESTROYED,
         destroyed_at=now,
         external_id="",

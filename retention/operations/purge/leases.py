@@ -14,6 +14,7 @@ from django.db.models import F, QuerySet
 
 from audit.events import Actor, EventType, NewEvent, Outcome, Target
 from audit.operations import append_many
+from recordings.models import among
 from retention.models import Destruction
 from retention.models.purge import DestructionQuerySet
 from retention.operations.purge.presence import WORKER, is_there, presence
@@ -35,16 +36,16 @@ class Batch:
     def rows(self) -> QuerySet[Destruction]:
         """Those of them that are still open and still held under this token."""
         return Destruction.objects.open().filter(
-            conversation__in=self.conversation_ids, lease_token=self.token
+            among("conversation_id", self.conversation_ids), lease_token=self.token
         )
 
-    def locked(self) -> list[Destruction]:
+    def locked(self) -> QuerySet[Destruction]:
         """
         Those still ours, locked until the transaction ends; every write goes by them.
 
         Lock the conversations first: placing a hold does so in that order too.
         """
-        return list(self.rows().select_for_update().order_by("pk"))
+        return self.rows().select_for_update().order_by("pk")
 
 
 def new_token() -> int:
@@ -69,7 +70,7 @@ def lease_end(now: datetime) -> datetime:
 
 
 @transaction.atomic
-def claim(*, token: int, now: datetime) -> Batch | None:
+def claim(*, token: int, now: datetime, most: int | None = None) -> Batch | None:
     """
     Take over destructions that were begun and that nobody works at, the oldest first.
 
@@ -78,7 +79,7 @@ def claim(*, token: int, now: datetime) -> Batch | None:
     is found out and does not take the others with it. What this token has tried already waits for
     another one's turn.
 
-    Returns None if there is nothing to take.
+    At `most` so many at once. Returns None if there is nothing to take.
     """
     claimable = (
         _claimable(now=now).filter(attempts__lt=settings.PURGE_ATTEMPTS).exclude(lease_token=token)
@@ -86,10 +87,11 @@ def claim(*, token: int, now: datetime) -> Batch | None:
     first = claimable.order_by("attempts", "withdrawn_at", "pk").first()
     if first is None:
         return None
+    size = min(batch_size(first.attempts), most or settings.PURGE_BATCH_SIZE)
     rows = list(
         claimable.filter(attempts=first.attempts)
         .order_by("withdrawn_at", "pk")
-        .select_for_update(skip_locked=True)[: batch_size(first.attempts)]
+        .select_for_update(skip_locked=True)[:size]
     )
     if not rows:
         return None
