@@ -37,6 +37,7 @@ ROLES_BY_PERMISSION: dict[str, frozenset[Role]] = {
     "retention.read": frozenset({Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}),
     "retention.change_rules": frozenset({Role.COMPLIANCE_OFFICER}),
     "retention.hold": frozenset({Role.COMPLIANCE_OFFICER}),
+    "retention.control_purge": frozenset({Role.COMPLIANCE_OFFICER}),
     "recordings.see_own_looks": frozenset({Role.EMPLOYEE}),
     "recordings.see_quarantine": frozenset({Role.COMPLIANCE_OFFICER, Role.ADMINISTRATOR}),
 }

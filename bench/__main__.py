@@ -11,7 +11,7 @@ from bench.measuring import Scale
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / ".data" / "bench"
-GROUPS = ("list", "capture", "stream", "audit", "audit_page", "purge")
+GROUPS = ("list", "capture", "stream", "audit", "audit_page", "purge", "purge_rows")
 
 
 def _wanted() -> tuple[str, ...]:
@@ -44,6 +44,7 @@ def main() -> None:
             "audit": auditing.measure,
             "audit_page": auditing.measure_page,
             "purge": purging.measure,
+            "purge_rows": purging.measure_rows,
         }
         centre = make_centre(opened)
         for group in wanted:

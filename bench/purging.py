@@ -18,9 +18,8 @@ from django.test import override_settings
 
 from audit import clock
 from audit.models import Event
-from audit.operations.sealing import Sealer, introduce_key
-from bench import naive
-from bench.auditing import SEAL_BATCH, keys_of
+from bench import claiming, erasing, naive
+from bench.auditing import sealer_of
 from bench.centre import Centre
 from bench.due import Due, left_in_store, make_due, put_objects, require_gone
 from bench.measuring import Line, Scale, WrongAnswer, compared, require_same, seconds, take_turns
@@ -33,34 +32,57 @@ from retention.operations.purge.run import purge
 CONVERSATIONS = {Scale.SMALL: 1_000, Scale.FULL: 5_000}
 NAIVE_CONVERSATIONS = {Scale.SMALL: 200, Scale.FULL: 1_000}
 NAIVE_WORKERS = 2
+# Once so many, and then so many more: memory may not follow.
+MEMORY_CONVERSATIONS = {Scale.SMALL: (500, 2_000), Scale.FULL: (10_000, 100_000)}
+MOST_MEGABYTES = 50
+# Its second of rest is not what is measured here.
+SEAL_EVERY_SECONDS = "0.2"
+LOOK_EVERY_SECONDS = 0.05
 KEPT_CONNECTIONS = 1_000
 WORKERS = 2
+# Once so many, and then so many more: memory may not follow.
+MEMORY_CONVERSATIONS = {Scale.SMALL: (500, 2_000), Scale.FULL: (10_000, 100_000)}
+MOST_MEGABYTES = 50
+# Its second of rest is not what is measured here.
+SEAL_EVERY_SECONDS = "0.2"
+LOOK_EVERY_SECONDS = 0.05
 PATIENCE_SECONDS = 600
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def measure(centre: Centre, scale: Scale) -> Iterator[Line]:
     """Measure conversations a second, certificate included, against each of the others."""
-    with override_settings(PURGE_BRAKE_MINIMUM=10**9):
-        sealer = Sealer(keys_of(centre))
-        introduce_key(keys=keys_of(centre), now=clock.now())
-        ours = partial(_purge_rate, centre, sealer, CONVERSATIONS[scale])
-        yield compared(
-            "purge_vs_store",
-            "conversations/s",
-            *take_turns(ours, partial(_bare_rate, centre, CONVERSATIONS[scale])),
-        )
-        yield from _against_naive(centre, sealer, scale)
+    count = CONVERSATIONS[scale]
+    with (
+        override_settings(PURGE_BRAKE_MINIMUM=10**9),
+        sealer_of(centre, AUDIT_SEAL_INTERVAL_SECONDS=SEAL_EVERY_SECONDS),
+    ):
+        ours = partial(_purge_rate, centre, count)
+        whole, bare = take_turns(ours, partial(_bare_rate, centre, count))
+        yield compared("purge_vs_store", "conversations/s", whole, bare)
+        yield from _against_naive(centre, scale)
+        one, two = take_turns(ours, partial(_purge_rate, centre, count, workers=WORKERS))
+        yield compared("purge_2_workers_vs_1", "conversations/s", two, one)
+        yield from _memory(centre, scale)
 
 
-def _against_naive(centre: Centre, sealer: Sealer, scale: Scale) -> Iterator[Line]:
+def measure_rows(centre: Centre, scale: Scale) -> Iterator[Line]:
+    """Measure what the database alone does: withdraw and destroy keys, and claim."""
+    count = CONVERSATIONS[scale]
+    erased, plain = take_turns(
+        partial(erasing.erase_rate, centre, count), partial(erasing.plain_rate, centre, count)
+    )
+    yield compared("erase_vs_rows", "conversations/s", erased, plain)
+    yield claiming.claim(centre, scale)
+
+
+def _against_naive(centre: Centre, scale: Scale) -> Iterator[Line]:
     with connection.cursor() as cursor:
         for statement in naive.TABLES:
             cursor.execute(statement)
-    ours = partial(_purge_rate, centre, sealer, CONVERSATIONS[scale])
     count = NAIVE_CONVERSATIONS[scale]
     mine, plain, tuned = take_turns(
-        ours,
+        partial(_purge_rate, centre, CONVERSATIONS[scale]),
         partial(_naive_rate, centre, count, 0),
         partial(_naive_rate, centre, count, KEPT_CONNECTIONS),
     )
@@ -68,34 +90,75 @@ def _against_naive(centre: Centre, sealer: Sealer, scale: Scale) -> Iterator[Lin
     yield compared("purge_vs_naive_tuned", "conversations/s", mine, tuned)
 
 
-def _purge_rate(centre: Centre, sealer: Sealer, count: int, _round: int) -> float:
+def _memory(centre: Centre, scale: Scale) -> Iterator[Line]:
+    """Purge many times more, once: at what rate, and how much more memory that takes."""
+    few, many = MEMORY_CONVERSATIONS[scale]
+    _peak_megabytes()
+    _purge_rate(centre, few, 0)
+    with_few = _peak_megabytes()
+    rate = _purge_rate(centre, many, 0)
+    with_many = _peak_megabytes()
+    yield Line("purge_rate_100k", rate, "conversations/s")
+    yield Line("purge_memory_100k_vs_10k", with_many, "MB", with_few, with_many / with_few)
+    if with_many - with_few > MOST_MEGABYTES:
+        raise WrongAnswer(f"Memory grew by {with_many - with_few:.0f} MB.")
+
+
+def _peak_megabytes() -> float:
+    """Give the most memory this process had since it was last asked."""
+    status = Path("/proc/self/status").read_text()
+    (line,) = (each for each in status.splitlines() if each.startswith("VmHWM"))
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(line.split()[1]) / 1024
+
+
+def _purge_rate(centre: Centre, count: int, _round: int, *, workers: int = 1) -> float:
     due = make_due(centre, count)
-    return count / _purged(centre, sealer, due)
+    return count / _purged(centre, due, workers)
 
 
-def _purged(centre: Centre, sealer: Sealer, due: Due) -> float:
-    """Purge, seal and certify; gives the seconds it took."""
-    log = str(centre.controller.pk)
-    events, lines = _events(due), Certificate.objects.count()
-    require_same(events, 0, "Events before")
-    began = time.perf_counter()
+def _purged(centre: Centre, due: Due, workers: int) -> float:
+    """Purge and certify while the sealer runs beside; gives the seconds it took."""
+    require_same(_events(due), 0, "Events before")
+    certificates_before = Certificate.objects.count()
     with centre.stage.acting_as("purge"):
-        purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
-    purged = time.perf_counter()
-    while Certificate.objects.filter(seal=None).exists() or (
-        Destruction.objects.uncertified().exists()
+        began = time.perf_counter()
+        if workers == 1:
+            purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+        else:
+            _by_command(centre, workers)
+        purged = time.perf_counter()
+    while Destruction.objects.uncertified().exists() or (
+        Certificate.objects.filter(seal=None).exists()
     ):
-        while sealer.seal(log=log, now=clock.now(), limit=SEAL_BATCH):
-            pass
         certificates.issue_due(now=clock.now())
+        time.sleep(LOOK_EVERY_SECONDS)
     took = time.perf_counter() - began
     if os.environ.get("TELL"):
-        print(f"purge {purged - began:.2f} cert {took - purged + began:.2f}", file=sys.stderr)
+        print(f"{workers} purge {purged - began:.2f} certificate {took - purged + began:.2f}", file=sys.stderr)
     require_gone(due)
     require_same(left_in_store(centre, [key for key, _ in due.objects]), 0, "Versions left")
     require_same(_events(due), len(due.ids), "Events of destruction")
-    require_same(Certificate.objects.count(), lines + 1, "Certificates")
+    lines = Destruction.objects.filter(conversation__in=due.ids, certificate__isnull=False)
+    require_same(lines.count(), len(due.ids), "Lines of certificates")
+    if Certificate.objects.count() == certificates_before:
+        raise WrongAnswer("There is no certificate.")
     return took
+
+
+def _by_command(centre: Centre, workers: int) -> None:
+    told = {
+        **os.environ,
+        **centre.stage.environment("purge"),
+        "PURGE_BRAKE_MINIMUM": str(10**9),
+    }
+    subprocess.run(
+        [sys.executable, "manage.py", "purge", "--json", f"--workers={workers}"],
+        cwd=ROOT,
+        env=told,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
 
 
 def _events(due: Due) -> int:

@@ -12,6 +12,7 @@ from retention.views.matters import (
     matter_new,
     matters,
 )
+from retention.views.purge_orders import purge_pause, purge_resume, purge_stop
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
 
@@ -28,8 +29,11 @@ __all__ = [
     "matter_handler_new",
     "matter_new",
     "matters",
+    "purge_pause",
+    "purge_resume",
     "purge_run",
     "purge_run_progress",
+    "purge_stop",
     "purge_runs",
     "rule_change",
     "rule_new",

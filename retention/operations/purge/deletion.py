@@ -9,7 +9,14 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from recordings.models import Conversation, StoredObject, among
-from recordings.objectstore import ObjectHeld, ObjectStore, StoreError, Version
+from recordings.objectstore import (
+    ObjectHeld,
+    ObjectMissing,
+    ObjectStore,
+    StoreError,
+    StoreRefused,
+    Version,
+)
 from retention.models import Destruction
 from retention.operations.purge.leases import Batch
 
@@ -51,12 +58,14 @@ class Answer:
     """
     What the store says after deleting: what is left of the batch, and which neighbors are gone.
 
-    `left` are versions still listed, `failures` why the store did not take some of them.
+    `left` are versions still listed, `failures` why the store did not take some of them,
+    `locked_until` when the retention date of the last of a conversation's is over.
     """
 
     left: dict[UUID, list[Version]]
     failures: dict[Version, StoreError]
     vanished: set[Version]
+    locked_until: dict[UUID, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class Confirmation:
 
     gone: list[UUID]
     remaining: dict[UUID, str]
+    locked_until: dict[UUID, datetime]
     deleted_at: datetime
     confirmed_at: datetime
 
@@ -104,7 +114,9 @@ def delete(plan: Plan, *, store: ObjectStore) -> Answer:
     versions = {version for found in plan.known.values() for version in found}
     failures = store.delete_versions(sorted(versions))
     after = _list(store, plan.folders)
-    return Answer(after.own, failures, stood - after.others)
+    return Answer(
+        after.own, failures, stood - after.others, _locked_until(after.own, failures, store)
+    )
 
 
 def delete_strays(
@@ -118,7 +130,9 @@ def delete_strays(
     stood = _standing(plan, store)
     failures = store.delete_versions(sorted(v for found in strays.values() for v in found))
     after = _list(store, plan.folders)
-    return Answer(after.own, failures, stood - after.others)
+    return Answer(
+        after.own, failures, stood - after.others, _locked_until(after.own, failures, store)
+    )
 
 
 def strays_of(plan: Plan, answer: Answer) -> dict[UUID, list[Version]]:
@@ -158,6 +172,7 @@ def confirmation(
     return Confirmation(
         gone=[pk for pk in plan.conversation_ids if pk not in remaining],
         remaining=remaining,
+        locked_until=answer.locked_until,
         deleted_at=deleted_at,
         confirmed_at=confirmed_at,
     )
@@ -227,6 +242,25 @@ def _list(store: ObjectStore, folders: Mapping[str, Mapping[str, UUID]]) -> _Lis
             else:
                 listing.own[owner].append(version)
     return listing
+
+
+def _locked_until(
+    left: Mapping[UUID, Sequence[Version]], failures: dict[Version, StoreError], store: ObjectStore
+) -> dict[UUID, datetime]:
+    """Ask until when what the store protects is locked: trying again before is in vain."""
+    locked: dict[UUID, datetime] = {}
+    for pk, versions in left.items():
+        for version in versions:
+            if not isinstance(failures.get(version), ObjectHeld):
+                continue
+            try:
+                until = store.locked_until(*version)
+            except (ObjectMissing, StoreRefused):
+                # Without that right it is tried like anything else that stays.
+                continue
+            if until is not None:
+                locked[pk] = max(until, locked.get(pk, until))
+    return locked
 
 
 def _sentence(left: Sequence[Version], failures: dict[Version, StoreError]) -> str:

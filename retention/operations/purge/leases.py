@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -167,6 +167,30 @@ def postpone(
         ]
     )
     return len(failed)
+
+
+@transaction.atomic
+def wait_for_locks(
+    *, batch: Batch, locked_until: Mapping[UUID, datetime], actor: Actor, now: datetime
+) -> int:
+    """
+    Give back those that a retention date of the store protects, to be tried again when it is over.
+
+    The try does not count: no other would have done better. Returns how many.
+    """
+    if not locked_until:
+        return 0
+    locked = list(batch.locked().filter(among("conversation_id", locked_until)))
+    for row in locked:
+        until = locked_until[row.conversation_id]
+        row.attempts = max(0, row.attempts - 1)
+        row.problem = f"The store protects it until {until:%Y-%m-%d %H:%M} UTC."
+        row.leased_until, row.next_try_at = None, until
+    Destruction.objects.bulk_update(locked, ["attempts", "problem", "leased_until", "next_try_at"])
+    append_many(
+        events=[failure(row, actor=actor, now=now, error="store.locked") for row in locked]
+    )
+    return len(locked)
 
 
 @transaction.atomic

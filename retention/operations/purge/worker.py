@@ -244,8 +244,13 @@ class Worker:
             now=self.clock(),
         )
         self.tally.destroyed += len(done)
-        for problem in sorted(set(confirmed.remaining.values())):
-            left = [pk for pk, sentence in confirmed.remaining.items() if sentence == problem]
+        locked = {pk: until for pk, until in confirmed.locked_until.items() if until > now}
+        self.tally.postponed += leases.wait_for_locks(
+            batch=batch, locked_until=locked, actor=ACTOR, now=now
+        )
+        others = {pk: said for pk, said in confirmed.remaining.items() if pk not in locked}
+        for problem in sorted(set(others.values())):
+            left = [pk for pk, sentence in others.items() if sentence == problem]
             self._postpone(batch, problem, is_their_fault=True, conversation_ids=left)
         self._let_go(batch)
         self._beat(is_slow=self.pace.is_slow)
