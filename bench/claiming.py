@@ -17,8 +17,8 @@ from retention.models import PurgeRun
 from retention.operations.purge import leases, selection, steps
 
 BATCH = 1000
-SMALLER = {Scale.SMALL: 10_000, Scale.FULL: 100_000}
-LARGER = {Scale.SMALL: 200_000, Scale.FULL: 10_000_000}
+SMALLER = {Scale.SMALL: 40_000, Scale.FULL: 100_000}
+LARGER = {Scale.SMALL: 400_000, Scale.FULL: 10_000_000}
 SMALL_DATABASE = f"{DATABASE}_claim"
 AT_ONCE = 500_000
 
@@ -41,8 +41,8 @@ def claim(centre: Centre, scale: Scale) -> Line:
     _add(centre, 1, SMALLER[scale])
     connections.close_all()
     with psycopg.connect(_owner(centre), autocommit=True) as owner:
-        owner.execute(f"DROP DATABASE IF EXISTS {SMALL_DATABASE}")  # type: ignore[arg-type]
-        owner.execute(f"CREATE DATABASE {SMALL_DATABASE} TEMPLATE {DATABASE}")  # type: ignore[arg-type]
+        owner.execute(f"DROP DATABASE IF EXISTS {SMALL_DATABASE}")
+        owner.execute(f"CREATE DATABASE {SMALL_DATABASE} TEMPLATE {DATABASE}")
     with _database(SMALL_DATABASE):
         _analyze()
     _add(centre, SMALLER[scale] + 1, LARGER[scale])
