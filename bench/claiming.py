@@ -80,9 +80,7 @@ def _claim_ms(database: str, _round: int) -> float:
 
         def take() -> None:
             ids = next(selection.batches(at=now, size=lambda: BATCH))
-            batch = steps.withdraw(
-                run=run, conversation_ids=ids, token=token, actor=ACTOR, now=now
-            )
+            batch = steps.withdraw(run=run, conversation_ids=ids, token=token, actor=ACTOR, now=now)
             require_same(batch and len(batch.conversation_ids), BATCH, "Conversations claimed")
 
         with transaction.atomic():

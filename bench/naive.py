@@ -86,7 +86,7 @@ def destroy(conversation_id: str) -> None:
             )
             for table in ("dialog", "storedobject", "party", "segment", "permitteduse"):
                 cursor.execute(
-                    f"DELETE FROM naive_{table} WHERE conversation_id = %s",  # noqa: S608
+                    f"DELETE FROM naive_{table} WHERE conversation_id = %s",
                     [conversation_id],
                 )
             cursor.execute("DELETE FROM naive_conversation WHERE id = %s", [conversation_id])

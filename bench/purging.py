@@ -142,7 +142,10 @@ def _purged(centre: Centre, due: Due, workers: int) -> float:
         time.sleep(LOOK_EVERY_SECONDS)
     took = time.perf_counter() - began
     if os.environ.get("TELL"):
-        print(f"{workers} purge {purged - began:.2f} certificate {took - purged + began:.2f}", file=sys.stderr)
+        print(
+            f"{workers} purge {purged - began:.2f} certificate {took - purged + began:.2f}",
+            file=sys.stderr,
+        )
     require_gone(due)
     require_same(left_in_store(centre, [key for key, _ in due.objects]), 0, "Versions left")
     require_same(_events(due), len(due.ids), "Events of destruction")
@@ -221,7 +224,7 @@ def _move_to_naive_tables(due: Due) -> None:
             by = {"conversation": "id", "rendition": "dialog_id"}.get(table, "conversation_id")
             ids = [UUID(key.rsplit("/", 1)[1]) for key, _ in due.objects]
             cursor.execute(
-                f"INSERT INTO naive_{table} SELECT * FROM recordings_{table} WHERE {by} = ANY(%s)",  # noqa: S608
+                f"INSERT INTO naive_{table} SELECT * FROM recordings_{table} WHERE {by} = ANY(%s)",
                 [ids if table == "rendition" else due.ids],
             )
         cursor.execute(

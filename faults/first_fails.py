@@ -34,9 +34,7 @@ def run(centre: Centre, scale: Scale) -> Iterator[Outcome]:
     """Purge them, once."""
     count = CONVERSATIONS[scale]
     due = make_due(centre, count)
-    first = (
-        Conversation.objects.filter(pk__in=due.ids).order_by("destroy_after", "pk").first()
-    )
+    first = Conversation.objects.filter(pk__in=due.ids).order_by("destroy_after", "pk").first()
     assert first is not None
     with (
         override_settings(PURGE_BRAKE_MINIMUM=10**9),

@@ -28,7 +28,7 @@ def sees_all(controllers: Sequence[Controller]) -> bool:
 
 
 def check_all_mine(request: SignedInRequest, permission: str) -> None:
-    """Answer 404, and say so in the log, unless the person holds the permission for all companies."""
+    """Answer 404, and say so in the log, unless the permission is held for all companies."""
     if not sees_all(mine(request, permission)):
         refuse(request, None)
 
@@ -40,7 +40,7 @@ def check_is_mine(request: SignedInRequest, permission: str, controller: Control
 
 
 def refuse(request: SignedInRequest, controller: Controller | None) -> NoReturn:
-    """Say in the company's log (None: the installation's) that the page was refused, and answer 404."""
+    """Say in the company's log, or the installation's, that the page was refused; answer 404."""
     match = request.resolver_match
     refuse_page(
         user=request.user,

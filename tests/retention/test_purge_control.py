@@ -186,7 +186,8 @@ class TestObjectLock:
 
 class TestClocks:
     @pytest.mark.parametrize(
-        "apart", [timedelta(days=400), -timedelta(days=400), timedelta(hours=2), -timedelta(hours=2)]
+        "apart",
+        [timedelta(days=400), -timedelta(days=400), timedelta(hours=2), -timedelta(hours=2)],
     )
     def test_nothing_goes_while_they_disagree_and_it_is_said_until_they_agree(self, centre, apart):
         (due,) = centre.capture()

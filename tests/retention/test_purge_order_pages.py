@@ -86,9 +86,7 @@ class TestARunUnderWay:
 
 
 def test_clocks_that_disagree_are_said_on_the_page(centre, olga):
-    control.pause(
-        actor=Actor.system("purge"), now=clock.now(), reason=PurgePause.Reason.CLOCKS
-    )
+    control.pause(actor=Actor.system("purge"), now=clock.now(), reason=PurgePause.Reason.CLOCKS)
 
     page = olga.get(reverse("retention:purge_runs")).text
 

@@ -51,7 +51,7 @@ COUNTED = ("withdrawn", "recalled", "destroyed", "postponed")
 
 @contextmanager
 def stopping() -> Iterator[Callable[[], bool]]:
-    """Take SIGTERM and the first Ctrl-C as the wish to end after the batch; give whether it came."""
+    """Take SIGTERM and the first Ctrl-C as the wish to end after the batch; tell if it came."""
     asked: list[int] = []
 
     def note(number: int, _frame: FrameType | None) -> None:
@@ -112,7 +112,9 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="change nothing")
         parser.add_argument("--json", action="store_true", help="one JSON object")
         orders = parser.add_mutually_exclusive_group()
-        orders.add_argument("--pause", action="store_true", help="let all runs wait, and no new begin")
+        orders.add_argument(
+            "--pause", action="store_true", help="let all runs wait, and no new begin"
+        )
         orders.add_argument("--resume", action="store_true", help="let them go on")
         orders.add_argument("--stop", action="store_true", help="end runs after their batches")
         parser.add_argument(

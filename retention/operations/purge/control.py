@@ -77,9 +77,7 @@ def is_paused() -> bool:
     return PurgePause.objects.filter(reason=Reason.PERSON, ended_at=None).exists()
 
 
-def _say(
-    event_type: EventType, *, actor: Actor, now: datetime, run_id: UUID | None = None
-) -> None:
+def _say(event_type: EventType, *, actor: Actor, now: datetime, run_id: UUID | None = None) -> None:
     append(
         event_type=event_type,
         actor=actor,

@@ -187,9 +187,7 @@ def wait_for_locks(
         row.problem = f"The store protects it until {until:%Y-%m-%d %H:%M} UTC."
         row.leased_until, row.next_try_at = None, until
     Destruction.objects.bulk_update(locked, ["attempts", "problem", "leased_until", "next_try_at"])
-    append_many(
-        events=[failure(row, actor=actor, now=now, error="store.locked") for row in locked]
-    )
+    append_many(events=[failure(row, actor=actor, now=now, error="store.locked") for row in locked])
     return len(locked)
 
 

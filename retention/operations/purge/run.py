@@ -50,7 +50,8 @@ def purge(
 
     Killed at any point, the next call finishes. Two calls at once do no harm. A call that finds
     nothing to do writes nothing. Time is asked of `clock`, the database's, as the run goes on.
-    Paused before it begins it ends at once, later it waits; asked to stop, it ends after the batch it is at.
+    Paused before it begins it ends at once, later it waits; asked to stop, it ends after the batch
+    it is at.
 
     Raises:
         PurgeStopped: the audit log or the database cannot be written, the store is down, its
@@ -59,9 +60,7 @@ def purge(
     pace = Pace(settings.PURGE_BATCH_SIZE, settings.PURGE_MAX_PER_MINUTE)
     try:
         with ThreadPoolExecutor(STORE_CALLS, "purge-store") as store, leases.at_work() as token:
-            worker = Worker(
-                token, content, anchor, clock, progress, pace, is_asked_to_stop, store
-            )
+            worker = Worker(token, content, anchor, clock, progress, pace, is_asked_to_stop, store)
             worker.check_clocks()
             if control.is_paused():
                 worker.tally.is_stopped = True

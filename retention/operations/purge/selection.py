@@ -69,7 +69,9 @@ def batches(*, at: datetime, size: Callable[[], int]) -> Iterator[list[UUID]]:
                 Q(destroy_after__gt=end) | Q(destroy_after=end, pk__gt=last),
                 destroy_after__gte=end,
             )
-        page = list(due.order_by("destroy_after", "pk").values_list("destroy_after", "pk")[: size()])
+        page = list(
+            due.order_by("destroy_after", "pk").values_list("destroy_after", "pk")[: size()]
+        )
         if not page:
             return
         ids = [pk for _, pk in page]

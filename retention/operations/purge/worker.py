@@ -173,9 +173,7 @@ class Worker:
         self._in_hand.append(batch)
         try:
             self.tally.recalled += steps.destroy_keys(batch=batch, actor=ACTOR, now=self.clock())
-            steps.write_ledger(
-                batch=batch, anchor=_Patient(self), actor=ACTOR, now=self.clock()
-            )
+            steps.write_ledger(batch=batch, anchor=_Patient(self), actor=ACTOR, now=self.clock())
         except StoreError as error:
             self._was_not_taken(batch, error)
             return None
