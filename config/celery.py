@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import worker_init, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,3 +18,11 @@ def check_database(**_: object) -> None:
     from audit.checks import refuse_unsafe_database
 
     refuse_unsafe_database()
+
+
+@worker_shutting_down.connect
+def end_after_batch(**_: object) -> None:
+    """Have a purge end after the batch it is at: nobody need wait for a whole run, or kill it."""
+    from retention.tasks import ending
+
+    ending.set()

@@ -131,15 +131,13 @@ class Worker:
 
     def finish(self, batch: Batch) -> None:
         """Take one batch, alone, through every step it has not had yet."""
-        ready = self.prepare(batch)
-        if ready is not None:
-            self.settle(self.begin(ready))
+        self.finish_all([batch])
 
     def finish_all(self, batches: Iterable[Batch]) -> None:
         """
         Take batches through every step, two at a time: each gets ready while the store deletes.
 
-        Raises PurgeStopped; what is in hand is given back then.
+        Raises PurgeStopped, StoreError; what is in hand is given back then.
         """
         going: Going | None = None
         try:
@@ -163,7 +161,7 @@ class Worker:
                     self._rest(wait, word="slowed down")
             if going is not None:
                 self.settle(going)
-        except PurgeStopped as stopped:
+        except (PurgeStopped, StoreError) as stopped:
             for batch in list(self._in_hand):
                 self._postpone(batch, str(stopped), is_their_fault=False)
             raise
