@@ -77,7 +77,7 @@ def lock_rows(*, conversation_ids: Iterable[UUID], skip_locked: bool = False) ->
 @transaction.atomic
 def withdraw(
     *, conversation_ids: Sequence[UUID], run_id: UUID, actor: Actor, now: datetime
-) -> list[Conversation]:
+) -> list[UUID]:
     """
     Withdraw those of the conversations that are due: from here on nobody reaches them.
 
@@ -87,25 +87,26 @@ def withdraw(
     Source: ISO 15489-1:2016 on disposition under a current authority; design, *States*.
     """
     locked = lock_rows(conversation_ids=conversation_ids, skip_locked=True)
-    due = list(Conversation.objects.filter(among("pk", locked)).due(at=now).only(*_ASKED))
-    Conversation.objects.filter(among("pk", [row.pk for row in due])).update(
+    due = Conversation.objects.filter(among("pk", locked)).due(at=now)
+    rows = list(due.values_list("pk", "controller_id", "destroy_after"))
+    ids = [pk for pk, _, _ in rows]
+    Conversation.objects.filter(among("pk", ids)).update(
         state=Conversation.State.WITHDRAWN, withdrawn_at=now
     )
-    for conversation in due:
-        conversation.state, conversation.withdrawn_at = Conversation.State.WITHDRAWN, now
     append_many(
         events=[
             _event(
                 EventType.CONVERSATION_WITHDRAWN,
-                conversation,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_id, "destroy_after": conversation.destroy_after},
+                facts={"run": run_id, "destroy_after": destroy_after},
             )
-            for conversation in due
+            for pk, controller_id, destroy_after in rows
         ]
     )
-    return due
+    return ids
 
 
 @transaction.atomic
@@ -129,9 +130,9 @@ def bring_back(
             among("pk", conversation_ids),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at=None,
-        ).only(*_ASKED)
+        ).values_list("pk", "controller_id")
     )
-    back = [row.pk for row in rows]
+    back = [pk for pk, _ in rows]
     Conversation.objects.filter(among("pk", back)).update(
         state=Conversation.State.KEPT, withdrawn_at=None
     )
@@ -139,12 +140,13 @@ def bring_back(
         events=[
             _event(
                 EventType.CONVERSATION_RECALLED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
                 facts={"reason": reason},
             )
-            for row in rows
+            for pk, controller_id in rows
         ]
     )
     return back
@@ -166,8 +168,8 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
         among("pk", run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
     )
     due = withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0)
-    rows = list(due.only(*_ASKED))
-    ids = [row.pk for row in rows]
+    rows = list(due.values_list("pk", "controller_id"))
+    ids = [pk for pk, _ in rows]
     barred = list(withdrawn.exclude(among("pk", ids)).values_list("pk", flat=True))
     back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
     with connection.cursor() as cursor:
@@ -181,12 +183,13 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
         events=[
             _event(
                 EventType.CONTENT_KEY_DESTROYED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk]},
+                facts={"run": run_of[pk]},
             )
-            for row in rows
+            for pk, controller_id in rows
         ]
     )
     return KeysDestroyed(destroyed=ids, barred=back)
@@ -211,9 +214,9 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
             among("pk", run_of),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at__isnull=False,
-        ).only(*_ASKED)
+        ).values_list("pk", "controller_id")
     )
-    ids = [row.pk for row in rows]
+    ids = [pk for pk, _ in rows]
     with connection.cursor() as cursor:
         for statement in _DELETE_CONTENT:
             cursor.execute(statement, [uuid_array(ids)])
@@ -229,12 +232,13 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
         events=[
             _event(
                 EventType.CONVERSATION_DESTROYED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk], "methods": METHODS},
+                facts={"run": run_of[pk], "methods": METHODS},
             )
-            for row in rows
+            for pk, controller_id in rows
         ]
     )
     return ids
@@ -282,7 +286,8 @@ def count_holds(
 
 def _event(
     event_type: EventType,
-    conversation: Conversation,
+    conversation_id: UUID,
+    controller_id: UUID,
     *,
     actor: Actor,
     now: datetime,
@@ -292,7 +297,7 @@ def _event(
         event_type=event_type,
         actor=actor,
         now=now,
-        log=conversation.controller_id,
-        target=Target("conversation", str(conversation.pk)),
+        log=controller_id,
+        target=Target("conversation", str(conversation_id)),
         facts=facts,
     )

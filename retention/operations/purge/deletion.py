@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -17,7 +17,6 @@ from recordings.objectstore import (
     StoreRefused,
     Version,
 )
-from retention.models import Destruction
 from retention.operations.purge.leases import Batch
 
 # Keys are folder/conversation/object, all of letters, digits and hyphens; these sort after all.
@@ -89,11 +88,12 @@ class _Listing:
 
 def plan_of(batch: Batch) -> Plan:
     """Read what is to be deleted of a batch: of those whose ledger is written."""
-    rows = list(batch.rows().exclude(ledger_key="").only("conversation_id", "ended_at"))
-    known = _known_versions([row.conversation_id for row in rows])
-    folders = _folders(rows, known)
+    written = batch.rows().exclude(ledger_key="")
+    ended_at = dict(written.values_list("conversation_id", "ended_at"))
+    known = _known_versions(list(ended_at))
+    folders = _folders(ended_at, known)
     return Plan(
-        conversation_ids=[row.conversation_id for row in rows],
+        conversation_ids=list(ended_at),
         known=known,
         folders=folders,
         neighbors=_neighbors(folders),
@@ -187,14 +187,14 @@ def _known_versions(conversation_ids: Sequence[UUID]) -> dict[UUID, set[Version]
 
 
 def _folders(
-    rows: Iterable[Destruction], known: dict[UUID, set[Version]]
+    ended_at: Mapping[UUID, datetime], known: dict[UUID, set[Version]]
 ) -> dict[str, dict[str, UUID]]:
     folders: dict[str, dict[str, UUID]] = defaultdict(dict)
-    for row in rows:
-        days = {key.rsplit("/", 2)[0] for key, _ in known[row.conversation_id]}
-        days.add(f"{row.ended_at.astimezone(UTC):%Y/%m/%d}")
+    for pk, ended in ended_at.items():
+        days = {key.rsplit("/", 2)[0] for key, _ in known[pk]}
+        days.add(f"{ended.astimezone(UTC):%Y/%m/%d}")
         for day in days:
-            folders[day][str(row.conversation_id)] = row.conversation_id
+            folders[day][str(pk)] = pk
     return folders
 
 

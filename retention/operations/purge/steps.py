@@ -76,10 +76,8 @@ def withdraw(
 
     The run's own row is written with its first batch. Returns None if none of them was due.
     """
-    withdrawn = lifecycle.withdraw(
-        conversation_ids=conversation_ids, run_id=run.pk, actor=actor, now=now
-    )
-    if not withdrawn:
+    ids = lifecycle.withdraw(conversation_ids=conversation_ids, run_id=run.pk, actor=actor, now=now)
+    if not ids:
         return None
     run.heartbeat_at = now
     if run._state.adding:
@@ -94,7 +92,6 @@ def withdraw(
         )
     else:
         run.save(update_fields=["heartbeat_at"])
-    ids = [conversation.pk for conversation in withdrawn]
     with connection.cursor() as cursor:
         cursor.execute(
             _BEGIN,
