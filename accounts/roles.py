@@ -44,6 +44,7 @@ ROLES_BY_PERMISSION: dict[str, frozenset[Role]] = {
     "retention.see_attention": frozenset(
         {Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER, Role.ADMINISTRATOR}
     ),
+    "retention.control_purge": frozenset({Role.COMPLIANCE_OFFICER}),
     "recordings.see_own_looks": frozenset({Role.EMPLOYEE}),
     "recordings.see_quarantine": frozenset({Role.COMPLIANCE_OFFICER, Role.ADMINISTRATOR}),
 }

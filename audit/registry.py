@@ -272,6 +272,9 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.PURGE_RUN_STOPPED: _rule(_("A purge run was asked to stop after its batch")),
+    T.PURGE_PAUSED: _rule(_("Purge runs were paused")),
+    T.PURGE_RESUMED: _rule(_("Purge runs were let go on")),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),

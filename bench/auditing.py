@@ -251,9 +251,9 @@ def _inserts_a_second(
 
 
 @contextmanager
-def sealer_of(centre: Centre) -> Iterator[None]:
-    """Have the sealer run beside, as a process of its own."""
-    values = centre.stage.environment("seal")
+def sealer_of(centre: Centre, **told: str) -> Iterator[None]:
+    """Have the sealer run beside, as a process of its own, told this besides."""
+    values = centre.stage.environment("seal") | told
     values["AUDIT_SEAL_KEYS_DIR"] = str(_keys_folder(centre))
     process = subprocess.Popen(
         [sys.executable, "manage.py", "seal_audit", "--skip-checks"],

@@ -5,7 +5,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import task_success, worker_init
+from celery.signals import task_success, worker_init, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -49,3 +49,11 @@ def note_end(sender: Any, **_: object) -> None:
         timetable.note_end(task=sender.name, now=clock.now())
     except DatabaseError:
         structlog.get_logger("tallenne.timetable").warning("task_end_not_noted", task=sender.name)
+
+
+@worker_shutting_down.connect
+def end_after_batch(**_: object) -> None:
+    """Have a purge end after the batch it is at: nobody need wait for a whole run, or kill it."""
+    from retention.tasks import ending
+
+    ending.set()

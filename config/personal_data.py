@@ -294,7 +294,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "retention.PurgeRun": _declare(
         _STAYS,
         none="id state actor started_at heartbeat_at finished_at due_count held_count "
-        "request_count observed_count",
+        "request_count observed_count slow_since stop_asked_at",
+    ),
+    "retention.PurgePause": _declare(
+        _STAYS, none="id reason began_at ended_at", staff_reference="began_by ended_by"
     ),
     "retention.Certificate": _declare(
         _CERTIFIED,

@@ -181,11 +181,12 @@ AUDIT_EXPORT_STORE = "recordings.objectstore.StoreReceiver"
 # --- How it behaves ------------------------------------------------------------------------------
 
 PURGE_INTERVAL_SECONDS = env.int("PURGE_INTERVAL_SECONDS", default=3600)
-PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=500)
+PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=1000)
+PURGE_MAX_PER_MINUTE = env.int("PURGE_MAX_PER_MINUTE", default=0)
 PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
 PURGE_BRAKE_FACTOR = 3
-PURGE_BRAKE_MINIMUM = 1000
+PURGE_BRAKE_MINIMUM = env.int("PURGE_BRAKE_MINIMUM", default=1000)
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 BUSINESS_EVENT_KEPT_DAYS = env.int("BUSINESS_EVENT_KEPT_DAYS", default=730)
 # How long the oldest backup of the database can be restored, and a copy of the keyring.

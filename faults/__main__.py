@@ -11,7 +11,7 @@ from bench.measuring import Scale
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / ".data" / "faults"
-GROUPS = ("listening", "verifying")
+GROUPS = ("listening", "verifying", "first_fails")
 
 
 def main() -> None:
@@ -24,9 +24,13 @@ def main() -> None:
     with stage.opened(DATA) as opened:
         # Imported once Django is set up: they import models.
         from bench.centre import make_centre
-        from faults import listening, verifying
+        from faults import first_fails, listening, verifying
 
-        runs = {"listening": listening.run, "verifying": verifying.run}
+        runs = {
+            "listening": listening.run,
+            "verifying": verifying.run,
+            "first_fails": first_fails.run,
+        }
         centre = make_centre(opened)
         for group in (only,) if only else GROUPS:
             for outcome in runs[group](centre, scale):

@@ -11,6 +11,7 @@ _READ = [
     ("SELECT", "TABLE retention_matter"),
     ("SELECT", "TABLE retention_matterhandler"),
     ("SELECT", "TABLE retention_matterreview"),
+    ("SELECT", "TABLE retention_purgepause"),
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
     ("SELECT", "TABLE retention_recomputation"),
@@ -36,6 +37,11 @@ _HOLD = [
     ),
     # What a hold brings back leaves its run.
     ("UPDATE (recalled_at, leased_until)", "TABLE retention_destruction"),
+]
+_CONTROL = [
+    # Who pauses writes when, and who lets go on; a run is asked to stop, and nothing else of it.
+    ("INSERT, UPDATE (ended_at, ended_by)", "TABLE retention_purgepause"),
+    ("UPDATE (stop_asked_at)", "TABLE retention_purgerun"),
 ]
 _RULE = [
     ("INSERT, UPDATE", "TABLE retention_retentionrule"),
@@ -72,6 +78,7 @@ _PURGE = [
     # Past their term, which the database checks.
     *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
+    ("INSERT, UPDATE (ended_at, ended_by)", "TABLE retention_purgepause"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     ("INSERT, UPDATE (contradicted)", "TABLE retention_ledgerentry"),
     # For `reconcile`: events that no partition was made for.
@@ -81,7 +88,7 @@ _PURGE = [
 
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _READ + _HOLD + _RULE + _DECIDE,
+    "tallenne_web": _READ + _HOLD + _RULE + _DECIDE + _CONTROL,
     "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT + _TEND + _DONE,
     "tallenne_purge": _READ + _PURGE + _DONE,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -17,11 +18,19 @@ from retention.operations.liftings import lift_next
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
+# Set when the worker was asked to end. Made before it forks, so that its children see it.
+ending = multiprocessing.Event()
+
 
 @shared_task(acks_late=True)
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
-    run_purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+    run_purge(
+        content=ObjectStore.for_purge(),
+        anchor=ObjectStore.for_anchor(),
+        clock=clock.now,
+        is_asked_to_stop=ending.is_set,
+    )
 
 
 @shared_task(acks_late=True, throws=(StoreUnavailable, StoreRefused))

@@ -95,15 +95,17 @@ def append_many(*, events: Sequence[NewEvent]) -> list[UUID]:
     written = [bodies.write(event) for event in events]
     if not written:
         return []
-    # Arrays would be shorter: the driver takes longer to quote a body in one than to write it.
-    rows = ", ".join(["(%s, %s, %s)"] * len(written))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"INSERT INTO audit_event (log, about_conversation, body) VALUES {rows}",  # noqa: S608
+            # As three texts, each escaped at once: none of these has a line feed in it.
+            "INSERT INTO audit_event (log, about_conversation, body) "
+            "SELECT log, about_conversation::boolean, body FROM unnest("
+            "string_to_array(%s, chr(10)), string_to_array(%s, chr(10)), "
+            "string_to_array(%s, chr(10))) AS given (log, about_conversation, body)",
             [
-                value
-                for event in written
-                for value in (event.log, event.is_about_conversation, event.body)
+                "\n".join(event.log for event in written),
+                "\n".join(str(event.is_about_conversation) for event in written),
+                "\n".join(event.body for event in written),
             ],
         )
     details = [

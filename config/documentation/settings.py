@@ -52,6 +52,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "REDIS_URL": ("all", "the broker, a server that speaks the Redis protocol"),
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
+    "PURGE_MAX_PER_MINUTE": ("purge", "conversations a minute that one loop destroys; 0: no limit"),
+    "PURGE_BRAKE_MINIMUM": ("purge", "conversations up to which no run is braked"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
     "MATTER_REVIEW_MONTHS": (
         "web, work",
@@ -128,7 +130,6 @@ MEANINGS: dict[str, tuple[str, str]] = {
 FIXED: dict[str, str] = {
     "PURGE_ATTEMPTS": "tries at one destruction before it needs a person",
     "PURGE_BRAKE_FACTOR": "the brake stops a run this many times the largest of the last 30 days",
-    "PURGE_BRAKE_MINIMUM": "conversations up to which no run is braked",
     "UNCOVERED_DECIDE_DAYS": "days to decide about what no rule covers, and about quarantine",
     "AUDIT_SEAL_BATCH_SIZE": "events that one checkpoint adds at most",
     "STREAM_RANGE_BYTES": "most sound that leaves on one check of the right",

@@ -1,5 +1,6 @@
 """Conversations, what they consist of, and what they may be used for."""
 
+from recordings.models.among import among, uuid_array
 from recordings.models.content import Dialog, Rendition, StoredObject
 from recordings.models.conversation import Conversation
 from recordings.models.keys import DestroyedKek, Rewrap
@@ -22,4 +23,6 @@ __all__ = [
     "Rewrap",
     "Segment",
     "StoredObject",
+    "among",
+    "uuid_array",
 ]

@@ -165,6 +165,23 @@ class ObjectStore:
             return False
         return answer["LegalHold"].get("Status") == "ON"
 
+    def locked_until(self, key: str, version_id: str) -> datetime | None:
+        """
+        Until when a retention date protects a version; None if none does. Raises ObjectMissing.
+
+        A legal hold is another matter: see `get_legal_hold`.
+        """
+        try:
+            answer = call(
+                lambda: self._s3.get_object_retention(
+                    Bucket=self._bucket, Key=key, VersionId=version_id
+                )
+            )
+        except HoldNeverPlaced:
+            return None
+        until = answer["Retention"].get("RetainUntilDate")
+        return until.astimezone(UTC) if until is not None else None
+
     def delete_versions(self, versions: Sequence[tuple[str, str]]) -> dict[Version, StoreError]:
         """
         Remove named versions for ever, 1000 a call; those that are gone already are no failure.

@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
     dependencies = [
         ('accounts', '0001_initial'),
         ('recordings', '0003_links_end'),
-        ('retention', '0005_matchers_and_triggers'),
+        ('retention', '0008_purge_control'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

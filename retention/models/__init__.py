@@ -4,7 +4,7 @@ from retention.models.criteria import Criterion
 from retention.models.events import BusinessEvent
 from retention.models.holds import Hold, Matter, MatterHandler, MatterReview
 from retention.models.liftings import Lifting
-from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgeRun
+from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgePause, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
 from retention.models.timetable import TaskEnd
 from retention.models.undecided import About, Disposition, Notice
@@ -23,6 +23,7 @@ __all__ = [
     "MatterHandler",
     "MatterReview",
     "Notice",
+    "PurgePause",
     "PurgeRun",
     "PurposeLimit",
     "Recomputation",

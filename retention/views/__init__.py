@@ -19,6 +19,7 @@ from retention.views.matters import (
     matter_review,
     matters,
 )
+from retention.views.purge_orders import purge_pause, purge_resume, purge_stop
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.rules import (
     limit_set,
@@ -51,9 +52,12 @@ __all__ = [
     "matter_review",
     "matters",
     "notice_new",
+    "purge_pause",
+    "purge_resume",
     "purge_run",
     "purge_run_progress",
     "purge_runs",
+    "purge_stop",
     "rule_change",
     "rule_new",
     "rule_retire",

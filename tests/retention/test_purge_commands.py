@@ -20,7 +20,7 @@ from audit.models import Event
 from recordings.models import Conversation
 from retention.models import Criterion, Destruction, Matter, PurgeRun
 from retention.operations import holds, mirror
-from retention.operations.purge import steps
+from retention.operations.purge import control, steps
 from tests.harness.roles import Role as Process
 from tests.harness.roles import Stage
 from tests.harness.session import ROOT
@@ -119,6 +119,20 @@ class TestPurgeCommand:
         assert done.returncode == 2
         assert "Not set aside" in done.stderr
         assert Conversation.objects.get().state == "kept"
+
+    def test_pauses_all_runs(self, desk):
+        code, said = desk.answer("purge", "purge", "--pause")
+
+        assert (code, said) == (0, {"paused": True})
+        assert control.is_paused()
+
+    def test_several_workers_share_the_work(self, desk):
+        desk.capture(3)
+
+        code, said = desk.answer("purge", "purge", "--workers", "2")
+
+        assert (code, said["destroyed"]) == (0, 3)
+        assert Conversation.objects.filter(state="destroyed").count() == 3
 
     def test_help_shows_an_example(self, desk):
         done = desk.run("purge", "purge", "--help")

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from accounts.roles import Role
 from audit import clock
-from config.celery import app
+from config.celery import app, end_after_batch
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from retention import tasks
 from retention.operations import criteria, holds, liftings, mirror
@@ -50,6 +50,19 @@ class TestTasks:
             tasks.purge_quarantine()
         with centre.stage.acting_as("work"):
             tasks.tend_undecided()
+
+    def test_a_worker_asked_to_end_begins_no_further_batch(self, centre):
+        (due,) = centre.capture()
+
+        end_after_batch()
+        try:
+            with centre.stage.acting_as("purge"):
+                tasks.purge()
+        finally:
+            tasks.ending.clear()
+
+        due.refresh_from_db()
+        assert due.state == "kept"
 
     def test_mirror_holds_tells_the_store_of_the_named_ones(self, centre):
         ids = [str(pk) for pk in set(mirror.pending().values_list("conversation_id", flat=True))]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
@@ -23,7 +23,7 @@ from retention.models import Destruction, LedgerEntry, PurgeRun
 from retention.operations import opening
 from retention.operations.purge.deletion import AFTER_EVERY_KEY
 from retention.operations.purge.leases import Clock
-from retention.operations.purge.run import Progress, finish
+from retention.operations.purge.run import finish
 from retention.operations.purge.steps import rule_versions
 
 ACTOR = Actor.system("replay")
@@ -53,7 +53,7 @@ def replay(
     anchor: ObjectStore,
     clock: Clock,
     believed: Collection[UUID] = (),
-    progress: Progress = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Replayed:
     """
     Destroy again whatever the ledger names and the database still has a key of, then delete it.
