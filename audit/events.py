@@ -69,6 +69,7 @@ class EventType(StrEnum):
     PURGE_RUN_STARTED = "purge_run.started"
     PURGE_RUN_FINISHED = "purge_run.finished"
     PURGE_RUN_BRAKED = "purge_run.braked"
+    PURGE_RUN_MAINTAINED = "purge_run.maintained"
     CERTIFICATE_ISSUED = "certificate.issued"
     CERTIFICATE_DOWNLOADED = "certificate.downloaded"
     CERTIFICATE_DELETED = "certificate.deleted"

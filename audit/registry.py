@@ -101,6 +101,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
     "staff": (K.FLAG, _("Staff included")),
+    "tables": (K.COUNT, _("Tables")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -251,6 +252,9 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.PURGE_RUN_MAINTAINED: _rule(
+        _("What a purge run left behind was cleared away"), "tables state", ALLOW, ERROR
+    ),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),

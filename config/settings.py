@@ -181,6 +181,8 @@ PURGE_INTERVAL_SECONDS = env.int("PURGE_INTERVAL_SECONDS", default=3600)
 PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=500)
 PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
+# Where the store is SeaweedFS: its volumes are vacuumed after a purge run.
+SEAWEEDFS_MASTER_URL = env.str("SEAWEEDFS_MASTER_URL", default="")
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = 1000
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)

@@ -42,6 +42,7 @@ _PURGE = [
     # Past their term, which the database checks.
     *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
+    ("MAINTAIN", "TABLE retention_destruction"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     # For `reconcile`: events that no partition was made for.
     ("SELECT", "TABLE audit_misplaced"),

@@ -12,6 +12,7 @@ from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from retention.operations import certificates, mirror
 from retention.operations.purge.heartbeat import beat
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
@@ -19,8 +20,11 @@ from retention.operations.recompute import recompute_next
 @shared_task(acks_late=True)
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
-    run_purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
+    tally = run_purge(
+        content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now
+    )
     beat(now=clock.now())
+    maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
 
 
 @shared_task(

@@ -50,6 +50,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "SEAWEEDFS_MASTER_URL": (
+        "purge",
+        "its master, where the store is SeaweedFS: volumes are vacuumed after a purge run",
+    ),
     "CERTIFICATE_KEPT_YEARS": (
         "work",
         "years after its issue when a certificate and its residual records are deleted",

@@ -17,6 +17,7 @@ from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused
 from retention.operations.purge import leases, selection
 from retention.operations.purge.heartbeat import beat
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import PurgeStopped, Tally, purge
 
 EXAMPLE = """
@@ -79,6 +80,7 @@ class Command(BaseCommand):
             except PurgeStopped as stopped:
                 raise CommandError(str(stopped)) from stopped
         beat(now=clock.now())
+        maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
         self._say_what_was_done(tally, as_json=options["json"])
         if tally.is_braked or tally.postponed or tally.need_person:
             raise SystemExit(1)
