@@ -156,6 +156,11 @@ def proxied(upstream: str) -> Iterator[Proxy]:
 
     def run() -> None:
         loop.run_until_complete(proxy._serve(stop, is_ready.set))
+        # Calls that hang still.
+        left = asyncio.all_tasks(loop)
+        for each in left:
+            each.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
 
     thread = threading.Thread(target=run, name="proxy", daemon=True)

@@ -337,6 +337,22 @@ class TestAltered:
         assert source.startswith(heard.body)
         assert [event.target for event in incidents()] == [str(dialog.pk)]
 
+    @pytest.mark.parametrize("way", [Way.TRUNCATE, Way.CORRUPT])
+    def test_what_is_garbled_on_its_way_once_is_read_again_and_heard_whole(
+        self, centre: Centre, stage: Stage, way: Way
+    ):
+        source = noise(8)
+        dialog = sound_of(centre.call(body=source, seconds=8))
+        with proxied(stage.environment("web")["S3_ENDPOINT_URL"]) as proxy:
+            alice = Visitor(through(stage, proxy.url), centre.alice)
+            proxy.plan = first(way, "GetObject")
+
+            answer = alice.listen(dialog.pk)
+
+            assert (answer.status, answer.body) == (206, source)
+            assert (proxy.faults[way], proxy.calls["GetObject"]) == (1, 2)
+        assert len(incidents()) == (way is Way.CORRUPT)
+
     @pytest.mark.parametrize("how", ["two conversations", "one conversation"])
     def test_swapped_objects_are_refused(self, centre: Centre, signed_in: Callable, how: str):
         if how == "one conversation":

@@ -9,7 +9,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, OuterRef
 
 from audit.events import Actor, EventType, FactValue, Outcome, Target
@@ -21,6 +21,7 @@ from retention.operations.purge import leases, selection, steps
 from retention.operations.purge.deletion import OthersVanished, delete_and_confirm
 from retention.operations.purge.leases import Batch, Clock
 from retention.operations.purge.presence import RUN, is_there, number_of, presence
+from retention.operations.purge.watchdog import BatchStuck, watched
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ ACTOR = Actor.system("purge")
 CLOCKS_MAY_DIFFER = timedelta(minutes=5)
 # After so many batches in a row that the store did not take, it is down.
 OUTAGE_BATCHES = 3
+# Each step renews the lease, and takes a fraction of one.
+STUCK_AFTER_LEASES = 2
 
 # Told how many are done, of how many.
 Progress = Callable[[int, int], None]
@@ -67,7 +70,11 @@ class _Worker:
     outages: int = 0
 
     def finish(self, batch: Batch) -> None:
-        """Take a batch through every step it has not had yet."""
+        """Take a batch through every step it has not had yet, unless it does not end."""
+        with watched(seconds=STUCK_AFTER_LEASES * settings.PURGE_LEASE_SECONDS):
+            self._finish(batch)
+
+    def _finish(self, batch: Batch) -> None:
         try:
             self.tally.recalled += steps.destroy_keys(batch=batch, actor=ACTOR, now=self.clock())
             steps.write_ledger(batch=batch, anchor=self.anchor, actor=ACTOR, now=self.clock())
@@ -144,6 +151,13 @@ def purge(
         logger.error("The purge stopped: %s, SQLSTATE %s", type(error).__name__, sqlstate)
         raise PurgeStopped(
             "The database or its audit log cannot be written: nothing is destroyed without it."
+        ) from None
+    except BatchStuck:
+        # As if it had been killed: what it did last is counted as a try, and others take it over.
+        connection.close()
+        logger.error("The purge stopped: a batch did not end")
+        raise PurgeStopped(
+            "A batch did not end in time. The next run tries it in smaller ones."
         ) from None
     except StoreError as error:
         raise PurgeStopped(str(error)) from error
