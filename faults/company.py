@@ -23,7 +23,7 @@ from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention.models import Destruction, PurgeRun
 from retention.operations.purge.run import PurgeStopped, Tally, purge
-from tests.harness.roles import Role, Stage
+from tests.harness.roles import ProxiedStage, Stage
 from tests.retention.centre import Centre
 from tests.retention.killed_purge import Killable
 
@@ -34,22 +34,11 @@ POLL_SECONDS = 0.02
 NO_BRAKE = {"PURGE_BRAKE_MINIMUM": 10**6}
 
 
-class ProxiedStage(Stage):
-    """A stage whose processes are told another address for the store."""
-
-    store_url = ""
-
-    def environment(self, role: Role) -> dict[str, str]:
-        """Give what a process of that role would be told."""
-        values = super().environment(role)
-        return values | ({"S3_ENDPOINT_URL": self.store_url} if "S3_ENDPOINT_URL" in values else {})
-
-
 class Company(Centre):
     """One company; each fault has conversations of its own."""
 
-    def __init__(self, centre: BenchCentre) -> None:
-        stage = Stage(centre.stage.servers, DATABASE, centre.stage.keys)
+    def __init__(self, centre: BenchCentre, *, stage: Stage | None = None) -> None:
+        stage = stage or Stage(centre.stage.servers, DATABASE, centre.stage.keys)
         FileKeyring.prepare(stage.keys)
         super().__init__(stage)
 
@@ -64,9 +53,7 @@ class Company(Centre):
 
     def stage_through(self, url: str) -> Stage:
         """Give the same stage with that address for the store's."""
-        stage = ProxiedStage(self.stage.servers, self.stage.database, self.stage.keys)
-        stage.store_url = url
-        return stage
+        return ProxiedStage.of(self.stage, url)
 
     def purge_through(self, url: str, **changed: Any) -> Tally:
         """One run by way of that address."""
@@ -115,7 +102,7 @@ class Company(Centre):
 
 
 def is_all_gone(account: dict[str, int], *, of: int) -> bool:
-    """Whether each of so many is gone, with one line and one event of each step, and nothing else."""
+    """Whether each of so many is gone, with one line and one event of each step."""
     faults = sum(number for name, number in account.items() if name not in ("gone", "lines"))
     return account["gone"] == account["lines"] == of and not faults
 

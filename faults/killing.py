@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from functools import partial
 
 from django.db.models import Max
 
@@ -60,7 +61,7 @@ def _killed_at_random(company: Company, scale: Scale) -> Outcome:
             token = _newest_token(due)
             child = killable.start(database_url=company.url, settings=BATCH)
             # At a random moment after it has begun to work.
-            wait_until(lambda token=token, child=child: has_ended(child) or _newest_token(due) > token)
+            wait_until(partial(_has_begun, child, due, token))
             time.sleep(chance.uniform(0.0, 0.3))
             kill(child)
             if killable.wait() == -signal.SIGKILL:
@@ -77,6 +78,10 @@ def _killed_at_random(company: Company, scale: Scale) -> Outcome:
         is_all_gone(account, of=len(due)) and unfinished > 0,
         {"items": len(due), "kills": kills, "left_by_the_last": unfinished, **account},
     )
+
+
+def _has_begun(child: int, due: list[Conversation], token: int) -> bool:
+    return has_ended(child) or _newest_token(due) > token
 
 
 def _newest_token(due: list[Conversation]) -> int:
@@ -151,10 +156,10 @@ def _worker_killed(company: Company, scale: Scale) -> Outcome:
         with working(company.stage, "purge", **told) as worker:
             ring(TASK)
             if waiting:
-                wait_until(lambda: _taken_over(waiting))
+                wait_until(partial(_taken_over, waiting))
                 slowest = max(slowest, time.monotonic() - killed_at)
             else:
-                wait_until(lambda: Destruction.objects.filter(conversation__in=ids).exists())
+                wait_until(Destruction.objects.filter(conversation__in=ids).exists)
             time.sleep(chance.uniform(0.0, 1.0))
             worker.kill()
         killed_at = time.monotonic()
@@ -226,9 +231,11 @@ def _frozen(company: Company) -> Outcome:
         open_ones = Destruction.objects.filter(conversation__in=ids).exclude(ledger_key="")
         wait_until(lambda: open_ones.count() == len(due))
         wait_until(
-            lambda: not Destruction.objects.filter(
-                conversation__in=ids, leased_until__gt=clock.now()
-            ).exists()
+            lambda: (
+                not Destruction.objects.filter(
+                    conversation__in=ids, leased_until__gt=clock.now()
+                ).exists()
+            )
         )
         taken_over = company.purge().destroyed
         os.kill(frozen, signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""A proxy on loopback between us and the object store, which fails, delays, drops, lies, garbles."""
+"""A proxy on loopback before the object store, which fails, delays, drops, lies and garbles."""
 
 from __future__ import annotations
 
@@ -98,9 +98,7 @@ class Proxy:
         self, request: web.Request, body: bytes, way: Way | None
     ) -> web.StreamResponse:
         assert self._session
-        headers = [
-            (name, value) for name, value in request.headers.items() if _is_passed_on(name)
-        ]
+        headers = [(name, value) for name, value in request.headers.items() if _is_passed_on(name)]
         try:
             async with self._session.request(
                 request.method,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from django.db import connection
@@ -15,7 +17,7 @@ from accounts.roles import Role
 from audit import clock
 from bench.centre import Centre
 from bench.measuring import Scale
-from faults.company import NO_BRAKE, Company, killables
+from faults.company import NO_BRAKE, Company, has_ended, killables, wait_until
 from faults.outcome import Outcome
 from recordings.models import Conversation
 from retention.models import Destruction, Hold
@@ -29,6 +31,7 @@ RACERS = 3
 BATCH = {"PURGE_BATCH_SIZE": 3, **NO_BRAKE}
 IN_STORE = 60
 AT_ONCE = 150
+LONGEST_WAIT_SECONDS = 0.15
 TOO_LATE, BROUGHT_BACK, IN_TIME = "too_late", "brought_back", "in_time"
 
 # Bars the destruction of one conversation, if it still can; says which.
@@ -50,6 +53,7 @@ class Race:
     bar: Bar
     races: int
     raced: dict[UUID, str] = field(default_factory=dict)
+    is_purging: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
     errors: list[BaseException] = field(default_factory=list)
 
@@ -58,7 +62,10 @@ class Race:
         chance = random.Random(seed)
         try:
             while len(self.raced) < self.races and not self.errors:
+                self.is_purging.wait(1.0)
                 for target in self._targets(chance):
+                    # Until then the purge may be at any step of it.
+                    time.sleep(chance.uniform(0.0, LONGEST_WAIT_SECONDS))
                     self.raced[target] = self.bar(target)
         except BaseException as error:
             self.errors.append(error)
@@ -67,12 +74,17 @@ class Race:
             connection.close()
 
     def _targets(self, chance: random.Random) -> list[UUID]:
-        """One at the front of the queue, or one withdrawn whose key is there still."""
+        """One at the front of the queue of a purge that works, or one that it has withdrawn."""
+        if not self.is_purging.is_set():
+            return []
         mine = Conversation.objects.filter(
-            source=self.company.source, hold_count=0, open_requests=0, destroy_after__lte=clock.now()
+            source=self.company.source,
+            hold_count=0,
+            open_requests=0,
+            destroy_after__lte=clock.now(),
         )
-        if chance.random() < 0.5:
-            found = mine.filter(state="withdrawn")
+        if chance.random() < 0.3:
+            found = mine.filter(state="withdrawn", key_destroyed_at=None)
         else:
             found = mine.filter(state="kept").order_by("destroy_after", "pk")
         ids = [pk for pk in found.values_list("pk", flat=True)[:9] if pk not in self.raced]
@@ -97,14 +109,22 @@ class Race:
                 waiting = Conversation.objects.due(at=clock.now()).count()
                 if waiting < IN_STORE:
                     self.company.capture(AT_ONCE)
-                killable.start(database_url=self.company.url, settings=BATCH)
+                begun = Destruction.objects.count()
+                child = killable.start(database_url=self.company.url, settings=BATCH)
+                wait_until(partial(_has_begun, child, begun))
+                self.is_purging.set()
                 killable.wait()
+                self.is_purging.clear()
         for thread in threads:
             thread.join()
         if self.errors:
             raise self.errors[0]
         self.company.finish()
         return Counter(self.raced.values())
+
+
+def _has_begun(child: int, begun: int) -> bool:
+    return has_ended(child) or Destruction.objects.count() > begun
 
 
 def _holds(company: Company, races: int) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -99,9 +100,7 @@ def _loses_answers(company: Company, proxy: Proxy, scale: Scale) -> Outcome:
     company.content = honest
     lost_puts = proxy.faults[Way.LOSE] - lost_before
     ids = [one.pk for one in due]
-    known = set(
-        StoredObject.objects.filter(conversation__in=ids).values_list("key", "version_id")
-    )
+    known = set(StoredObject.objects.filter(conversation__in=ids).values_list("key", "version_id"))
     listed = [version for one in due for version in company.versions_of(one)]
     strays = sum((version.key, version.version_id) not in known for version in listed)
     proxy.plan = share(
@@ -217,6 +216,7 @@ def _garbles(centre: Centre, company: Company, proxy: Proxy, scale: Scale) -> Ou
     incidents = Event.objects.filter(event_type="incident.raised")
     incidents_before = incidents.count()
     chance, wrong, statuses = random.Random(14), 0, Counter[str]()
+    logging.disable(logging.ERROR)
     for number in range(LISTENS[scale]):
         way = chance.choice([Way.TRUNCATE, Way.CORRUPT])
         is_lasting = number % 2 == 1
@@ -232,6 +232,7 @@ def _garbles(centre: Centre, company: Company, proxy: Proxy, scale: Scale) -> Ou
         wrong += not body[begin:].startswith(heard)
         statuses[f"{when}_answered_{answer.status}"] += 1
     proxy.plan = lambda _asked: None
+    logging.disable(logging.NOTSET)
     return Outcome(
         "store_garbles_reads",
         wrong == 0

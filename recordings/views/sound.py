@@ -134,7 +134,6 @@ async def _decrypted(
                     given += len(fresh)
                     yield fresh
             decrypter.finalize()
-            return
         except (ContentAltered, StoreUnavailable) as broken:
             log.error("sound_broke_off", dialog=str(dialog_id), reason=type(broken).__name__)
             if isinstance(broken, ContentAltered) and not is_told:
@@ -142,6 +141,8 @@ async def _decrypted(
                 await sync_to_async(_raise_incident)(request, dialog_id)
             if is_last_try:
                 raise
+        else:
+            return
         finally:
             stored.close()
 

@@ -25,12 +25,15 @@ from audit import clock
 from audit.models import Event
 from config.servers import Servers
 from config.servers.identities import CONTENT_BUCKET
+from faults import proxy as proxies
+from faults.proxy import Way
 from recordings.encryption import HEADER_BYTES, SEGMENT_BYTES, ContentAltered
 from recordings.formats.incoming import IncomingSegment
 from recordings.models import Conversation, Dialog, Rendition, StoredObject
 from recordings.objectstore.reading import close_sessions
 from recordings.queries import looks_at
 from tests.factories import ACTOR, Centre, sound_of, wav
+from tests.harness.roles import ProxiedStage, Stage
 from tests.harness.visitors import Visitor
 from tests.recordings import deliveries
 from tests.recordings.deliveries import call, gsm, sound, take
@@ -343,9 +346,9 @@ class TestAltered:
     ):
         source = noise(8)
         dialog = sound_of(centre.call(body=source, seconds=8))
-        with proxied(stage.environment("web")["S3_ENDPOINT_URL"]) as proxy:
-            alice = Visitor(through(stage, proxy.url), centre.alice)
-            proxy.plan = first(way, "GetObject")
+        with proxies.proxied(stage.environment("web")["S3_ENDPOINT_URL"]) as proxy:
+            alice = Visitor(ProxiedStage.of(stage, proxy.url), centre.alice)
+            proxy.plan = proxies.first(way, "GetObject")
 
             answer = alice.listen(dialog.pk)
 

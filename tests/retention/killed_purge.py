@@ -120,10 +120,7 @@ def _obey(
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
-        if about is None:
-            is_the_one = len(calls) == nth
-        else:
-            is_the_one = UUID(about) in kwargs["run_of"]
+        is_the_one = len(calls) == nth if about is None else UUID(about) in kwargs["run_of"]
         if is_the_one and when == "before":
             _DEEDS[deed]()
         answer = whole(*args, **kwargs)

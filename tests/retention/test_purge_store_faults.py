@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from django.test import override_settings
@@ -16,7 +15,7 @@ from recordings.models import Conversation, StoredObject
 from recordings.objectstore import ObjectStore, identity
 from retention.models import Destruction
 from retention.operations.purge.run import PurgeStopped, Tally, purge
-from tests.harness.roles import Stage
+from tests.harness.roles import ProxiedStage, Stage
 from tests.retention.centre import Centre, counted
 
 
@@ -33,23 +32,16 @@ def proxy(stage: Stage) -> Iterator[Proxy]:
         yield running
 
 
-@contextmanager
-def through(proxy: Proxy, centre: Centre, role: str) -> Iterator[None]:
-    """Act as that role, with the proxy for a store."""
-    with centre.stage.acting_as(role), override_settings(S3_ENDPOINT_URL=proxy.url):
-        yield
-
-
 def purge_through(proxy: Proxy, centre: Centre) -> Tally:
     """One run by way of the proxy."""
-    with through(proxy, centre, "purge"):
+    with ProxiedStage.of(centre.stage, proxy.url).acting_as("purge"):
         return purge(
             content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now
         )
 
 
 def test_it_passes_everything_on_as_it_is(centre, proxy):
-    with through(proxy, centre, "work"):
+    with ProxiedStage.of(centre.stage, proxy.url).acting_as("work"):
         centre.content = ObjectStore.for_content()
     (due,) = centre.capture()
 
@@ -98,7 +90,7 @@ class TestStoreThatFails:
         assert counted("ledger.written") == 1
 
     def test_by_losing_the_answer_to_a_capture_leaves_one_version(self, centre, proxy):
-        with through(proxy, centre, "work"):
+        with ProxiedStage.of(centre.stage, proxy.url).acting_as("work"):
             centre.content = ObjectStore.for_content()
         proxy.plan = first(Way.LOSE, "PutObject", times=2)
         (kept,) = centre.capture()

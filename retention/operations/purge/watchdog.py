@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 
-class BatchStuck(BaseException):  # noqa: N818
+class BatchStuck(BaseException):
     """A batch took longer than any can; not an Exception, which libraries would swallow."""
 
 
