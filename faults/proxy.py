@@ -108,7 +108,9 @@ class Proxy:
                 allow_redirects=False,
             ) as answer:
                 content = await answer.read()
-                kept = [(name, value) for name, value in answer.headers.items() if _is_kept(name)]
+                kept = [
+                    (name, value) for name, value in answer.headers.items() if _is_passed_on(name)
+                ]
                 length = answer.headers.get("Content-Length", str(len(content)))
                 status = answer.status
         except aiohttp.ClientError:
@@ -208,11 +210,7 @@ def _operation(request: web.Request) -> str:
 
 
 def _is_passed_on(name: str) -> bool:
-    # The signature covers the host as it was asked for.
-    return name.lower() not in HOP_BY_HOP
-
-
-def _is_kept(name: str) -> bool:
+    # The host too: the signature covers it as it was asked for.
     return name.lower() not in HOP_BY_HOP
 
 

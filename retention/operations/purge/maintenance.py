@@ -44,7 +44,7 @@ DONE, FAILED, NOT_ASKED = "done", "failed", "not_asked"
 
 def maintain(*, has_destroyed: bool, clock: Clock) -> bool:
     """
-    Do the maintenance that the newest run calls for, if it was not done; returns whether it was now.
+    Do the maintenance that the newest run calls for, if it was not done; says whether it was now.
 
     VACUUM of the tables a purge writes, and where the store is SeaweedFS and its master is named,
     the vacuum of its volumes. Killed half-way, or where the store does not answer, the next call
