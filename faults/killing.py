@@ -223,8 +223,8 @@ def _frozen(company: Company) -> Outcome:
             database_url=company.url,
             settings={"PURGE_LEASE_SECONDS": 1, **NO_BRAKE},
             at={
-                "where": "retention.operations.purge.run:delete_and_confirm",
-                "when": "before",
+                "where": "retention.operations.purge.run:steps.write_ledger",
+                "when": "after",
                 "deed": "stop",
             },
         )

@@ -164,7 +164,7 @@ class TestKilledPurge:
         frozen = killable.start(
             database_url=centre.stage.environment("purge")["DATABASE_URL"],
             settings={"PURGE_LEASE_SECONDS": 0.2},
-            at={"where": f"{PURGE}.run:delete_and_confirm", "when": "before", "deed": "stop"},
+            at={"where": f"{PURGE}.run:steps.write_ledger", "when": "after", "deed": "stop"},
         )
         _wait_until_stopped(frozen)
         _wait_until(lambda: Destruction.objects.claimable(at=clock.now()).count() == 4)
