@@ -6,7 +6,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 from django.db.models import Max
@@ -146,7 +146,7 @@ def _worker_killed(company: Company, scale: Scale) -> Outcome:
     ids = [one.pk for one in due]
     chance, slowest, kills = random.Random(2), 0.0, 0
     told = {name: str(value) for name, value in BATCH.items()}
-    waiting: list[tuple[object, int]] = []
+    waiting: Sequence[tuple[object, int]] = []
     killed_at = 0.0
     while kills < WORKER_KILLS[scale]:
         if Conversation.objects.filter(pk__in=ids, state="kept").count() < ITEMS[scale] // 4:
@@ -183,9 +183,9 @@ def _worker_killed(company: Company, scale: Scale) -> Outcome:
     )
 
 
-def _taken_over(leases: list[tuple[object, int]]) -> bool:
+def _taken_over(held: Sequence[tuple[object, int]]) -> bool:
     """Whether none of these is under its old lease any more."""
-    tokens = dict(leases)
+    tokens = dict(held)
     now = Destruction.objects.open().filter(pk__in=list(tokens)).values_list("pk", "lease_token")
     return all(tokens[pk] != token for pk, token in now)
 

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 SLOW_SECONDS = 1.5
@@ -122,7 +123,7 @@ class Proxy:
             content = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         if way is Way.TRUNCATE and content:
             return await _cut_short(request, status, kept, content)
-        given = web.Response(status=status, headers=kept, body=content)  # type: ignore[arg-type]
+        given = web.Response(status=status, headers=CIMultiDict(kept), body=content)
         if request.method == "HEAD":
             given.headers["Content-Length"] = length
         return given
@@ -235,7 +236,7 @@ def _lie(asked: Asked) -> web.Response:
 async def _cut_short(
     request: web.Request, status: int, headers: list[tuple[str, str]], content: bytes
 ) -> web.StreamResponse:
-    given = web.StreamResponse(status=status, headers=headers)  # type: ignore[arg-type]
+    given = web.StreamResponse(status=status, headers=CIMultiDict(headers))
     given.content_length = len(content)
     await given.prepare(request)
     await given.write(content[: len(content) // 2])

@@ -14,9 +14,10 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -53,7 +54,8 @@ def run(centre: Centre, scale: Scale) -> Iterator[Outcome]:
     """Plant, look for it, destroy, let the maintenance follow, look again."""
     company, since = Company(centre), time.time()
     marker = f"marker-{uuid4().hex}"
-    due, kept = [], []
+    due: list[Conversation] = []
+    kept: list[Conversation] = []
     for _ in range(ITEMS[scale]):
         due += company.capture(1, body=marker.encode() * 50)
         kept += company.keep(1)
@@ -125,7 +127,7 @@ def _stored(company: Company, some: list[Conversation]) -> dict[str, list[bytes]
         objects = [content.get(key, version) for key, version in rows]
     of = {"conversation__in": ids}
     peaks = Rendition.objects.filter(dialog__conversation__in=ids, kind="peaks")
-    found = {
+    found: dict[str, Iterable[Any]] = {
         "objects": objects,
         "names": Dialog.objects.filter(**of).values_list("sealed_name", flat=True),
         "parties": Party.objects.filter(**of).values_list("sealed_details", flat=True),

@@ -165,7 +165,8 @@ def _store_killed(company: Company, scale: Scale) -> Outcome:
 
     capturing = threading.Thread(target=capture)
     capturing.start()
-    chance, slowest, left = random.Random(13), 0.0, []
+    chance, slowest = random.Random(13), 0.0
+    left: list[int] = []
     try:
         with killables(company) as (killable,):
             for _ in range(STORE_KILLS):

@@ -83,7 +83,8 @@ def _last_vacuum() -> datetime | None:
             "SELECT last_vacuum FROM pg_stat_all_tables WHERE relid = %s::regclass", [LAST_TABLE]
         )
         (at,) = cursor.fetchone()
-    return at  # type: ignore[no-any-return]
+    vacuumed_at: datetime | None = at
+    return vacuumed_at
 
 
 def _vacuum_table(table: str) -> bool:
