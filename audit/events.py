@@ -86,6 +86,7 @@ class EventType(StrEnum):
     PURGE_RUN_STOPPED = "purge_run.stopped"
     PURGE_PAUSED = "purge.paused"
     PURGE_RESUMED = "purge.resumed"
+    PURGE_RUN_MAINTAINED = "purge_run.maintained"
     CERTIFICATE_ISSUED = "certificate.issued"
     CERTIFICATE_DOWNLOADED = "certificate.downloaded"
     CERTIFICATE_DELETED = "certificate.deleted"

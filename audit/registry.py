@@ -85,6 +85,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "step": (K.CODE, _("Step")),
     "staff": (K.FLAG, _("Staff included")),
     "subject_told": (K.FLAG, _("Data subject is told")),
+    "tables": (K.COUNT, _("Tables")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -275,6 +276,9 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STOPPED: _rule(_("A purge run was asked to stop after its batch")),
     T.PURGE_PAUSED: _rule(_("Purge runs were paused")),
     T.PURGE_RESUMED: _rule(_("Purge runs were let go on")),
+    T.PURGE_RUN_MAINTAINED: _rule(
+        _("What a purge run left behind was cleared away"), "tables state", ALLOW, ERROR
+    ),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),

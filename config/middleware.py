@@ -8,6 +8,8 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.translation import gettext as _
+from redis.exceptions import RedisError
 
 from audit.checks import NotOpen, refuse_unless_open
 from audit.operations import AuditUnavailable
@@ -25,11 +27,15 @@ class StoppedMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Translate AuditUnavailable and a database that cannot; a bug stays a bug."""
+        """Translate AuditUnavailable, a database or broker that cannot; a bug stays a bug."""
         if isinstance(exception, AuditUnavailable):
             return render(request, "recordings/stopped.html", {"reason": exception}, status=503)
         if isinstance(exception, OperationalError):
             return render(request, "recordings/stopped.html", status=503)
+        if isinstance(exception, RedisError):
+            # Attempts to sign in are counted there: uncounted, nobody may guess.
+            reason = _("Signing in is stopped for now.")
+            return render(request, "recordings/stopped.html", {"reason": reason}, status=503)
         return None
 
 

@@ -185,6 +185,8 @@ PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=1000)
 PURGE_MAX_PER_MINUTE = env.int("PURGE_MAX_PER_MINUTE", default=0)
 PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
+# Where the store is SeaweedFS: its volumes are vacuumed after a purge run.
+SEAWEEDFS_MASTER_URL = env.str("SEAWEEDFS_MASTER_URL", default="")
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = env.int("PURGE_BRAKE_MINIMUM", default=1000)
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)

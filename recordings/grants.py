@@ -51,6 +51,19 @@ _PURGE = [
     ("DELETE", "TABLE recordings_rendition"),
     ("UPDATE (agent_id), DELETE", "TABLE recordings_segment"),
     ("UPDATE (legal_hold), DELETE", "TABLE recordings_storedobject"),
+    # To vacuum after a run what it deleted.
+    *(
+        ("MAINTAIN", f"TABLE recordings_{table}")
+        for table in (
+            "conversation",
+            "dialog",
+            "party",
+            "permitteduse",
+            "rendition",
+            "segment",
+            "storedobject",
+        )
+    ),
 ]
 
 # It destroys keys of months: of conversations it knows under which key they are, and no more.

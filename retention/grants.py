@@ -79,6 +79,7 @@ _PURGE = [
     *(("DELETE", f"TABLE retention_{table}") for table in ("certificate", "destruction", "hold")),
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
     ("INSERT, UPDATE (ended_at, ended_by)", "TABLE retention_purgepause"),
+    ("MAINTAIN", "TABLE retention_destruction"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     ("INSERT, UPDATE (contradicted)", "TABLE retention_ledgerentry"),
     # For `reconcile`: events that no partition was made for.

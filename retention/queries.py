@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
 from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
 from accounts.roles import Role
+from audit.events import INSTALLATION, EventType, Outcome
+from audit.models import Event
 from recordings.models import Conversation, Segment
 from retention.event_queries import events_of
 from retention.matching import ENDED_AT, Contact, Decision, Limit, Matchers, Stretch, Terms, decide
@@ -360,6 +363,36 @@ def run_counts(
 def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
     """What the run did to conversations of these controllers, in the order it began."""
     return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What was cleared away after a run, when, and whether all of it was; `store` is a code."""
+
+    at: datetime
+    tables: int
+    store: str
+    is_done: bool
+
+
+def maintenance_of(run: PurgeRun) -> Maintenance | None:
+    """The newest maintenance that followed a run, as the log has it; None before the first."""
+    event = (
+        Event.objects.filter(
+            log=INSTALLATION, target=str(run.pk), event_type=EventType.PURGE_RUN_MAINTAINED
+        )
+        .order_by("-happened_at", "-id")
+        .first()
+    )
+    if event is None:
+        return None
+    facts = json.loads(event.body)["x"]
+    return Maintenance(
+        at=event.happened_at,
+        tables=facts["tables"],
+        store=facts["state"],
+        is_done=event.outcome == Outcome.ALLOW,
+    )
 
 
 def certificates_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Certificate]:

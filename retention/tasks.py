@@ -15,6 +15,7 @@ from recordings.operations.quarantine_end import destroy_due as destroy_quaranti
 from retention.operations import business_events, certificates, dispositions, mirror, reminders
 from retention.operations.criteria import apply_next
 from retention.operations.liftings import lift_next
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
@@ -25,12 +26,13 @@ ending = multiprocessing.Event()
 @shared_task(acks_late=True)
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
-    run_purge(
+    tally = run_purge(
         content=ObjectStore.for_purge(),
         anchor=ObjectStore.for_anchor(),
         clock=clock.now,
         is_asked_to_stop=ending.is_set,
     )
+    maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
 
 
 @shared_task(acks_late=True, throws=(StoreUnavailable, StoreRefused))

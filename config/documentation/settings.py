@@ -59,6 +59,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "web, work",
         "calendar months after which a matter must be looked at again, at the latest",
     ),
+    "SEAWEEDFS_MASTER_URL": (
+        "purge",
+        "its master, where the store is SeaweedFS: volumes are vacuumed after a purge run",
+    ),
     "CERTIFICATE_KEPT_YEARS": (
         "work",
         "years after its issue when a certificate and its residual records are deleted",

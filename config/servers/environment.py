@@ -67,6 +67,7 @@ class Addresses:
     valkey: str
     s3: str
     base_url: str
+    weed_master: str = ""
 
     @classmethod
     def on_loopback(cls, ports: Mapping[str, int], *, web_port: int) -> Addresses:
@@ -76,6 +77,7 @@ class Addresses:
             valkey=f"127.0.0.1:{ports['valkey']}",
             s3=seaweedfs.endpoint(ports),
             base_url=f"http://localhost:{web_port}",
+            weed_master=seaweedfs.master(ports),
         )
 
 
@@ -110,6 +112,8 @@ def build(
         prefix = f"S3_{name.upper().replace('-', '_')}"
         values[f"{prefix}_ACCESS_KEY"] = identities.access_key(name, secrets)
         values[f"{prefix}_SECRET_KEY"] = identities.secret_key(name, secrets)
+    if role == "purge" and addresses.weed_master:
+        values["SEAWEEDFS_MASTER_URL"] = addresses.weed_master
     if role in HOLDS_KEYRING:
         values["KEYRING_DIR"] = str(data / "keys")
     if role == "seal":

@@ -68,6 +68,7 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
                 :PAGE_SIZE
             ],
             "destructions": page.rows,
+            "maintenance": queries.maintenance_of(run),
             "certificates": queries.certificates_of(run, controllers=controllers),
             "is_certificate_awaited": destructions.filter(
                 certificate=None, recalled_at=None

@@ -23,6 +23,7 @@ from audit.events import Actor
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused
 from retention.operations.purge import control, leases, selection
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import PurgeStopped, Tally, purge
 from retention.operations.timetable import PURGE, note_end
 
@@ -162,6 +163,7 @@ class Command(BaseCommand):
         for said in beside:
             _add(tally, said)
         note_end(task=PURGE, now=clock.now())
+        maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
         self._say_what_was_done(tally, as_json=options["json"])
         if tally.is_braked or tally.postponed or tally.need_person:
             raise SystemExit(1)

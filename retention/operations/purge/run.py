@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, OuterRef
 
 from audit.checks import NotOpen, refuse_unless_open
@@ -20,6 +20,7 @@ from retention.operations.purge import control, leases, selection, steps
 from retention.operations.purge.leases import Batch, Clock
 from retention.operations.purge.pace import Pace
 from retention.operations.purge.presence import RUN, is_there, number_of, presence
+from retention.operations.purge.watchdog import BatchStuck
 from retention.operations.purge.worker import ACTOR, Progress, PurgeStopped, Tally, Worker
 
 __all__ = ["Progress", "PurgeStopped", "Tally", "finish", "purge"]
@@ -106,6 +107,13 @@ def _run(
         logger.error("The purge stopped: %s, SQLSTATE %s", type(error).__name__, sqlstate)
         raise PurgeStopped(
             "The database or its audit log cannot be written: nothing is destroyed without it."
+        ) from None
+    except BatchStuck:
+        # As if it had been killed: what it did last is counted as a try, and others take it over.
+        connection.close()
+        logger.error("The purge stopped: a batch did not end")
+        raise PurgeStopped(
+            "A batch did not end in time. The next run tries it in smaller ones."
         ) from None
     except StoreError as error:
         raise PurgeStopped(str(error)) from error

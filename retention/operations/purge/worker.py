@@ -18,6 +18,7 @@ from retention.operations.purge import control, deletion, leases, steps
 from retention.operations.purge.deletion import Answer, OthersVanished, Plan
 from retention.operations.purge.leases import Batch, Clock
 from retention.operations.purge.pace import Pace
+from retention.operations.purge.watchdog import watched
 
 T = TypeVar("T")
 
@@ -166,6 +167,7 @@ class Worker:
                 self._postpone(batch, str(stopped), is_their_fault=False)
             raise
 
+    @watched()
     def prepare(self, batch: Batch) -> Ready | None:
         """Destroy the keys and write the ledger. Returns None if the store did not take it."""
         self._in_hand.append(batch)
@@ -207,6 +209,7 @@ class Worker:
         self.pace.took(conversations=count, seconds=monotonic() - going.since)
         return answer
 
+    @watched()
     def conclude(self, going: Going, answer: Answer | None) -> None:
         """Conclude those of a batch whose objects are confirmed to be gone; put off the others."""
         if answer is None:
