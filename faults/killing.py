@@ -27,7 +27,7 @@ from faults.outcome import Outcome
 from recordings.models import Conversation
 from retention.models import Destruction
 from retention.operations.purge import leases
-from retention.operations.purge.run import ACTOR
+from retention.operations.purge.worker import ACTOR
 from tests.harness.worker import ring, working
 
 ITEMS = {Scale.SMALL: 60, Scale.FULL: 500}
