@@ -33,6 +33,8 @@ class EventType(StrEnum):
     CAPTURE_REFUSED = "capture.refused"
     CAPTURE_QUARANTINED = "capture.quarantined"
     QUARANTINE_VIEWED = "quarantine.viewed"
+    QUARANTINE_ENDED = "quarantine.ended"
+    QUARANTINE_DESTROYED = "quarantine.destroyed"
     SOURCE_RELEASED = "source.released"
 
     CONVERSATIONS_LISTED = "conversations.listed"
@@ -73,6 +75,11 @@ class EventType(StrEnum):
     CERTIFICATE_DOWNLOADED = "certificate.downloaded"
     CERTIFICATE_DELETED = "certificate.deleted"
     STORE_RECONCILED = "store.reconciled"
+    DECISION_REMINDED = "decision.reminded"
+    DISPOSITION_PROPOSED = "disposition.proposed"
+    DISPOSITION_AGREED = "disposition.agreed"
+    DISPOSITION_ENDED = "disposition.ended"
+    DISPOSITION_DONE = "disposition.done"
     INCIDENT_RAISED = "incident.raised"
 
     UNDERTAKING_ACCEPTED = "undertaking.accepted"

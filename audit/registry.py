@@ -1,36 +1,17 @@
 """What each type of event may say: the facts it may carry and what it may not be without."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import Enum
-from uuid import UUID
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from audit.events import EventRefused, EventType, Outcome, is_reference, is_uuid
+from audit.events import EventRefused, EventType, Outcome
+from audit.fact_forms import WRITERS, FactKind, instant
 
-LARGEST_COUNT = 1_000_000_000
-LARGEST_BYTES = 2**53 - 1
-LONGEST_LIST = 200
+__all__ = ["FACTS", "REGISTRY", "EventRule", "FactKind", "checked_fact", "instant"]
 
 ALLOW, DENY, ERROR = Outcome.ALLOW, Outcome.DENY, Outcome.ERROR
-
-
-class FactKind(Enum):
-    """The forms a fact can have; none can hold a name, an address or free text."""
-
-    UUID = "uuid"
-    UUIDS = "uuids"
-    CODE = "code"
-    CODES = "codes"
-    COUNT = "count"
-    BYTES = "bytes"
-    FLAG = "flag"
-    INSTANT = "instant"
-    DIGEST = "digest"
 
 
 K = FactKind
@@ -101,6 +82,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
     "staff": (K.FLAG, _("Staff included")),
+    "subject_told": (K.FLAG, _("Data subject is told")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -154,6 +136,7 @@ _RULE_FACTS = "version rule months days legal_basis changed kind conversations d
 _HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
+_DISPOSITION_FACTS = "kind action subject_told"
 _RUN_FACTS = (
     "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
     "until scanned objects versions state"
@@ -172,6 +155,13 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
     ),
     T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
+    T.QUARANTINE_ENDED: _rule(
+        _("The key of an item in quarantine was destroyed: the time to decide was over"),
+        "source until",
+    ),
+    T.QUARANTINE_DESTROYED: _rule(
+        _("An item in quarantine was destroyed"), "source versions bytes"
+    ),
     T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
@@ -267,6 +257,20 @@ REGISTRY: Mapping[EventType, EventRule] = {
         ALLOW,
         ERROR,
     ),
+    T.DECISION_REMINDED: _rule(
+        _("Compliance officers were reminded to decide"), "kind days count until"
+    ),
+    T.DISPOSITION_PROPOSED: _rule(
+        _("It was proposed to end a wait for a decision, or to prolong it"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_AGREED: _rule(
+        _("A second person agreed to end a wait for a decision, or to prolong it"),
+        _DISPOSITION_FACTS,
+    ),
+    T.DISPOSITION_ENDED: _rule(
+        _("A proposal about what waits for a decision was taken back"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_DONE: _rule(_("What two persons decided was carried out"), _DISPOSITION_FACTS),
     T.INCIDENT_RAISED: _rule(
         _("An incident was raised"), "kind reason error step rendition objects", ERROR
     ),
@@ -325,71 +329,8 @@ def checked_fact(key: str, value: object) -> object:
     if key not in FACTS:
         raise EventRefused(f"No fact is called {key}.")
     kind = FACTS[key][0]
-    written = _WRITERS[kind](value)
+    written = WRITERS[kind](value)
     if written is None:
         # The value is left out of the sentence: it may be what must not be written down.
         raise EventRefused(f"The fact {key} is not a {kind.value}.")
     return written
-
-
-def instant(at: datetime) -> str:
-    """An aware datetime as events hold it: UTC, microseconds, `Z`."""
-    if at.tzinfo is None:
-        raise EventRefused("A time without a zone is no instant.")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _uuid(value: object) -> str | None:
-    text = str(value) if isinstance(value, UUID | str) else ""
-    return text if is_uuid(text) else None
-
-
-def _code(value: object) -> str | None:
-    return str(value) if isinstance(value, str) and is_reference(value) else None
-
-
-def _integer_up_to(largest: int) -> Callable[[object], int | None]:
-    def written(value: object) -> int | None:
-        return value if type(value) is int and 0 <= value <= largest else None
-
-    return written
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _list_of(one: Callable[[object], str | None]) -> Callable[[object], list[str] | None]:
-    def written(value: object) -> list[str] | None:
-        if not isinstance(value, list) or len(value) > LONGEST_LIST:
-            return None
-        members = [text for member in value if (text := one(member)) is not None]
-        return members if len(members) == len(value) else None
-
-    return written
-
-
-def _instant(value: object) -> str | None:
-    if isinstance(value, datetime):
-        return instant(value)
-    sound = isinstance(value, str) and re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value
-    )
-    return str(value) if sound else None
-
-
-def _digest(value: object) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
-
-
-_WRITERS: Mapping[FactKind, Callable[[object], object]] = {
-    FactKind.UUID: _uuid,
-    FactKind.UUIDS: _list_of(_uuid),
-    FactKind.CODE: _code,
-    FactKind.CODES: _list_of(_code),
-    FactKind.COUNT: _integer_up_to(LARGEST_COUNT),
-    FactKind.BYTES: _integer_up_to(LARGEST_BYTES),
-    FactKind.FLAG: _flag,
-    FactKind.INSTANT: _instant,
-    FactKind.DIGEST: _digest,
-}

@@ -1,9 +1,11 @@
 """The workers' application. PostgreSQL holds the truth; this is the doorbell."""
 
 import os
+from typing import Any
 
+import structlog
 from celery import Celery
-from celery.signals import worker_init
+from celery.signals import task_success, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -18,3 +20,20 @@ def check_database(**_: object) -> None:
     from audit.checks import refuse_unsafe_database
 
     refuse_unsafe_database()
+
+
+@task_success.connect
+def note_end(sender: Any, **_: object) -> None:
+    """Remember that a task of the timetable was done: one that is not is red on a page."""
+    from django.conf import settings
+    from django.db import DatabaseError
+
+    from audit import clock
+    from retention.operations import timetable
+
+    if sender.name not in {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
+        return
+    try:
+        timetable.note_end(task=sender.name, now=clock.now())
+    except DatabaseError:
+        structlog.get_logger("tallenne.timetable").warning("task_end_not_noted", task=sender.name)

@@ -152,8 +152,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "recordings.Conversation": _declare(
         f"`external_id`, `tags`, `language` and `message_count` are emptied and the key destroyed "
         f"with the content; the rest {_RESIDUAL}",
-        none="state destroy_after hold_count withdrawn_at key_destroyed_at destroyed_at kek_name "
-        "notice informed_by source controller",
+        none="state destroy_after uncovered_at hold_count withdrawn_at key_destroyed_at "
+        "destroyed_at kek_name notice informed_by source controller",
         customer="external_id",
         customer_reference="external_id_hash content_hash",
         contact="id kind direction started_at ended_at duration_seconds message_count language "
@@ -198,9 +198,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
         staff_reference="agent",
     ),
     "recordings.QuarantinedItem": _declare(
-        "until somebody decides; deciding is not built yet",
+        "name, reason and key end with the time to decide; the rest stays so that its bytes do "
+        f"not come back; {_NOT_YET}",
         none="id source controller received_at decide_before reason size_bytes object_key "
-        "version_id kek_name",
+        "version_id kek_name key_destroyed_at destroyed_at",
         contact="content_hash",
         content="sealed_name",
         secret="wrapped_key",  # noqa: S106 (a category)
@@ -225,6 +226,18 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAYS,
         none="id controller requested_at heartbeat_at finished_at replaced_at reached total_count "
         "done_count changed_count",
+    ),
+    "retention.TaskEnd": _declare(_STAYS, none="task ended_at"),
+    "retention.Notice": _declare(
+        _STAYS,
+        none="id controller about days_left after_at until_at count first_before noted_at sent_at",
+    ),
+    "retention.Disposition": _declare(
+        _EVIDENCE,
+        none="id controller about target kind subject_is_told proposed_at agreed_at ended_at "
+        "done_at",
+        staff_reference="proposed_by agreed_by",
+        text="reason",
     ),
     "retention.Matter": _declare(
         _EVIDENCE,

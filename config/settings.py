@@ -161,6 +161,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_TASK_ROUTES = {
     "retention.tasks.purge": {"queue": "purge"},
+    "retention.tasks.purge_quarantine": {"queue": "purge"},
     "retention.tasks.delete_past_certificates": {"queue": "purge"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -217,6 +218,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": PURGE_INTERVAL_SECONDS,
         "options": {"expires": PURGE_INTERVAL_SECONDS},
     },
+    "purge-quarantine": {
+        "task": "retention.tasks.purge_quarantine",
+        "schedule": PURGE_INTERVAL_SECONDS,
+        "options": {"expires": PURGE_INTERVAL_SECONDS},
+    },
+    "undecided": {
+        "task": "retention.tasks.tend_undecided",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "mirror-holds": {
         "task": "retention.tasks.sweep_holds",
         "schedule": 60,
@@ -241,6 +252,18 @@ CELERY_BEAT_SCHEDULE = {
     "audit-monthly-export": {"task": "audit.tasks.deliver_months", "schedule": 86_400},
     "audit-details": {"task": "audit.tasks.erase_past_details", "schedule": 86_400},
 }
+
+# Reminders of what waits for a decision; without a server they wait, and that is red on a page.
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"tallenne@{urlsplit(BASE_URL).hostname}")
+if DEMO:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = DATA_DIR / "mail"
 
 # --- Who signs in --------------------------------------------------------------------------------
 

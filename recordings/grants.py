@@ -22,17 +22,21 @@ _HOLD = [
 ]
 _CAPTURE = [
     # Only who covers conversations says when they end.
-    ("UPDATE (destroy_after)", "TABLE recordings_conversation"),
+    ("UPDATE (destroy_after, uncovered_at)", "TABLE recordings_conversation"),
     ("INSERT", "TABLE recordings_conversation"),
     ("INSERT", "TABLE recordings_datasubject"),
     ("INSERT", "TABLE recordings_dialog"),
     ("INSERT", "TABLE recordings_party"),
-    ("INSERT", "TABLE recordings_quarantineditem"),
+    ("INSERT, UPDATE (decide_before)", "TABLE recordings_quarantineditem"),
     ("INSERT", "TABLE recordings_rendition"),
     ("INSERT", "TABLE recordings_segment"),
     ("INSERT, UPDATE (legal_hold)", "TABLE recordings_storedobject"),
 ]
 _PURGE = [
+    (
+        "UPDATE (kek_name, wrapped_key, sealed_name, reason, key_destroyed_at, destroyed_at)",
+        "TABLE recordings_quarantineditem",
+    ),
     (
         "UPDATE (state, withdrawn_at, key_destroyed_at, destroyed_at, kek_name, wrapped_key, "
         "external_id, tags, language, message_count, linked_to_id), DELETE",

@@ -54,7 +54,7 @@ def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
         destroy_after=conversation.destroy_after,
         next=_next(conversation, at),
         decide_before=(
-            decide_before(conversation) if is_kept and not conversation.destroy_after else None
+            decide_before(conversation) if is_kept and _is_uncovered(conversation) else None
         ),
         hold_count=conversation.hold_count,
         open_requests=conversation.open_requests,
@@ -135,11 +135,15 @@ def _next(conversation: Conversation, at: datetime) -> Next:
         return Next.HELD
     if conversation.open_requests:
         return Next.REQUEST_OPEN
-    if ends_at is None:
+    if ends_at is None or (_is_uncovered(conversation) and at < ends_at):
         return Next.UNCOVERED
     if any(since is None or since > at for since in released):
         return Next.OBSERVED
     return Next.DUE if ends_at <= at else Next.ENDS
+
+
+def _is_uncovered(conversation: Conversation) -> bool:
+    return conversation.uncovered_at is not None or conversation.destroy_after is None
 
 
 def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[ExplainedPurpose, ...]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Team, User
 from recordings.models import Conversation
-from retention.models import Matter, RuleVersion
+from retention.models import Disposition, Matter, RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
 from retention.operations.rules import Draft
 
@@ -240,3 +240,27 @@ def _only(field: forms.Field, controllers: Sequence[Controller]) -> None:
     if len(controllers) == 1:
         field.initial = controllers[0]
         field.empty_label = None
+
+
+class DispositionForm(forms.Form):
+    """What to do, before its time, with something that waits for a decision, and why."""
+
+    kind = forms.ChoiceField(
+        label=_("What is to become of it"),
+        choices=Disposition.Kind.choices,
+        widget=forms.RadioSelect,
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("It stays as evidence: name nobody."),
+    )
+    subject_is_told = forms.BooleanField(label=_("The data subject is told of it"), required=False)
+
+    def __init__(self, *args: Any, can_extend: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind = self.fields["kind"]
+        assert isinstance(kind, forms.ChoiceField)
+        if not can_extend:
+            kind.choices = [(Disposition.Kind.DESTROY.value, Disposition.Kind.DESTROY.label)]

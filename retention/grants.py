@@ -9,6 +9,7 @@ _READ = [
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
     ("SELECT", "TABLE retention_recomputation"),
+    *(("SELECT", f"TABLE retention_{table}") for table in ("disposition", "notice", "taskend")),
     ("SELECT", "TABLE retention_retentionrule"),
     ("SELECT", "TABLE retention_ruleversion"),
 ]
@@ -26,6 +27,14 @@ _RULE = [
     ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
 ]
+_DECIDE = [
+    ("INSERT, UPDATE (agreed_at, agreed_by_id, ended_at)", "TABLE retention_disposition"),
+]
+_TEND = [
+    ("UPDATE (done_at, ended_at)", "TABLE retention_disposition"),
+    ("INSERT, UPDATE (sent_at)", "TABLE retention_notice"),
+]
+_DONE = [("INSERT, UPDATE (ended_at)", "TABLE retention_taskend")]
 _CERTIFY = [
     # What is certified comes onto one certificate, and this is sealed once; nothing else changes.
     ("INSERT, UPDATE (seal, sealed_at)", "TABLE retention_certificate"),
@@ -50,7 +59,12 @@ _PURGE = [
 
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
-    "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + [("UPDATE", "TABLE retention_recomputation")],
-    "tallenne_purge": _READ + _PURGE,
+    "tallenne_web": _READ + _HOLD + _RULE + _DECIDE,
+    "tallenne_work": _READ
+    + _HOLD
+    + _CERTIFY
+    + _TEND
+    + _DONE
+    + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_purge": _READ + _PURGE + _DONE,
 }

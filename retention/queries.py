@@ -18,6 +18,7 @@ from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
+    Disposition,
     Matter,
     PurgeRun,
     PurposeLimit,
@@ -199,7 +200,19 @@ def team_names(conversation_ids: Collection[UUID]) -> dict[UUID, str]:
 
 def decide_before(conversation: Conversation) -> datetime:
     """Until when somebody must decide about a conversation that no rule covers."""
-    return conversation.captured_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return conversation.destroy_after or conversation.captured_at + timedelta(
+        days=settings.UNCOVERED_DECIDE_DAYS
+    )
+
+
+def proposals_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition]:
+    """What is proposed for things that wait for a decision and not carried out, oldest first."""
+    return (
+        Disposition.objects.open()
+        .filter(controller__in=controllers)
+        .select_related("controller", "proposed_by")
+        .order_by("proposed_at")
+    )
 
 
 def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:

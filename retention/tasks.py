@@ -9,9 +9,9 @@ from celery import shared_task
 
 from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
-from recordings.objectstore import ObjectStore, StoreUnavailable
-from retention.operations import certificates, mirror
-from retention.operations.purge.heartbeat import beat
+from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
+from recordings.operations.quarantine_end import destroy_due as destroy_quarantined
+from retention.operations import certificates, dispositions, mirror, notices
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
 
@@ -20,7 +20,21 @@ from retention.operations.recompute import recompute_next
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
     run_purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
-    beat(now=clock.now())
+
+
+@shared_task(acks_late=True, throws=(StoreUnavailable, StoreRefused))
+def purge_quarantine() -> None:
+    """Destroy what lay in quarantine too long; the next one finishes what this one leaves."""
+    destroy_quarantined(store=ObjectStore.for_purge(), clock=clock.now)
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def tend_undecided() -> None:
+    """Tell officers what waits for a decision, and carry out what two persons have decided."""
+    notices.give_deadlines(now=clock.now())
+    notices.note_due(now=clock.now())
+    notices.send_waiting(now=clock.now())
+    dispositions.carry_out(keyring=FileKeyring.from_settings(), now=clock.now())
 
 
 @shared_task(

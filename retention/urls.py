@@ -25,7 +25,14 @@ urlpatterns = [
     path(
         "certificates/<uuid:certificate_id>/file/", views.certificate_file, name="certificate_file"
     ),
+    path("attention/", views.attention, name="attention"),
     path("uncovered/", views.uncovered, name="uncovered"),
+    path(
+        "uncovered/<uuid:conversation_id>/",
+        views.undecided_conversation,
+        name="undecided_conversation",
+    ),
+    path("quarantined/<uuid:item_id>/", views.undecided_item, name="undecided_item"),
     path("conversations/<uuid:conversation_id>/", views.explain, name="explain"),
     path("conversations/<uuid:conversation_id>/hold/", views.hold_place_on, name="hold_place_on"),
 ]

@@ -67,7 +67,9 @@ def happens_next(explanation: Explanation) -> str:
         Next.REQUEST_OPEN: _(
             "A data subject's request is open: it is not destroyed until that is closed."
         ),
-        Next.UNCOVERED: _("No rule covers it: it is closed to everybody until somebody decides."),
+        Next.UNCOVERED: _(
+            "No rule covers it: it is closed to everybody, and destroyed unless somebody decides."
+        ),
         Next.OBSERVED: _(
             "Its source or company is only observed: nothing of it is destroyed until released."
         ),

@@ -288,6 +288,7 @@ class Centre:
                         authority=use.authority,
                     )
                 ],
+                now=clock.now(),
                 keyring=self.keyring(),
             )
         conversation.refresh_from_db()

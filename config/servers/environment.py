@@ -44,6 +44,7 @@ ROLE_OF_COMMAND = {
     "set_up_sample_centre": "owner",
     "purge": "purge",
     "reconcile": "purge",
+    "metrics": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",
     "stream_audit": "stream",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
@@ -27,7 +28,10 @@ from recordings.operations import uses
 
 METHODS = ["cryptographic_erase", "delete"]
 # What is asked of many conversations at once; the rest of their rows is not fetched.
-_ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
+_ASKED = (
+    *("controller_id", "kind", "state", "ended_at"),
+    *("destroy_after", "uncovered_at", "key_destroyed_at"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,11 @@ def withdraw(
                 conversation,
                 actor=actor,
                 now=now,
-                facts={"run": run_id, "destroy_after": conversation.destroy_after},
+                facts={
+                    "run": run_id,
+                    "destroy_after": conversation.destroy_after,
+                    **_why(conversation),
+                },
             )
             for conversation in due
         ]
@@ -209,7 +217,7 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
                 row,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk], "methods": METHODS},
+                facts={"run": run_of[row.pk], "methods": METHODS, **_why(row)},
             )
             for row in rows
         ]
@@ -255,6 +263,15 @@ def count_holds(
     )
     for row in rows:
         uses.rewrap(conversation=row, keyring=keyring)
+
+
+def _why(conversation: Conversation) -> dict[str, FactValue]:
+    """Of what ends without a rule the certificate says so: its line holds this event."""
+    since, until = conversation.uncovered_at, conversation.destroy_after
+    if since is None or until is None:
+        return {}
+    is_early = until - since < timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return {"reason": "no_rule_decided" if is_early else "no_rule_undecided"}
 
 
 def _event(

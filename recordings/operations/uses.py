@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from recordings.keyring import Keyring, kek_name
@@ -44,15 +45,19 @@ def kek_name_for(conversation: Conversation) -> str:
 
 @transaction.atomic
 def write_uses(
-    *, conversation: Conversation, uses: Sequence[NewUse], keyring: Keyring | None = None
+    *,
+    conversation: Conversation,
+    uses: Sequence[NewUse],
+    now: datetime,
+    keyring: Keyring | None = None,
 ) -> bool:
     """
     Make these the uses that rules permit, and their latest end the conversation's.
 
     Uses that a matter permits stay as they are and do not move the end: the matter's hold bars
-    destruction by itself. Without any use the conversation has no end and is closed to everybody.
-    With a keyring the content key is wrapped anew where its month changed. The instance given is
-    brought up to date.
+    destruction by itself. Without any use the conversation is closed to everybody and ends
+    UNCOVERED_DECIDE_DAYS after it came to that. With a keyring the content key is wrapped anew
+    where its month changed. The instance given is brought up to date.
 
     Returns whether anything changed.
 
@@ -65,16 +70,49 @@ def write_uses(
     if locked.state != Conversation.State.KEPT:
         raise NotKept
     changed = _replace(locked, uses)
-    ends_at = max((use.until_at for use in uses), default=None)
-    if locked.destroy_after != ends_at:
-        locked.destroy_after = ends_at
-        locked.save(update_fields=["destroy_after"])
-        changed = True
-    conversation.destroy_after = ends_at
+    changed |= _end(locked, uses, now)
+    conversation.destroy_after = locked.destroy_after
+    conversation.uncovered_at = locked.uncovered_at
     conversation.hold_count = locked.hold_count
     if keyring is not None:
         rewrap(conversation=conversation, keyring=keyring)
     return changed
+
+
+def _end(locked: Conversation, uses: Sequence[NewUse], now: datetime) -> bool:
+    """Write when it ends. What stays uncovered keeps its time, however often rules change."""
+    before = (locked.destroy_after, locked.uncovered_at)
+    if uses:
+        locked.destroy_after, locked.uncovered_at = max(use.until_at for use in uses), None
+    elif locked.uncovered_at is None:
+        locked.destroy_after = now + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+        locked.uncovered_at = now
+    if (locked.destroy_after, locked.uncovered_at) == before:
+        return False
+    locked.save(update_fields=["destroy_after", "uncovered_at"])
+    return True
+
+
+@transaction.atomic
+def move_deadline(
+    *, conversation_id: UUID, destroy_after: datetime, keyring: Keyring | None = None
+) -> bool:
+    """
+    Let what no rule covers end at another time, as two persons decided.
+
+    Returns False, and changes nothing, if it is no longer kept or a rule covers it now.
+
+    Raises:
+        KeyringUnavailable, KeyMissing, KeyDoesNotFit: nothing was written.
+    """
+    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation_id)
+    if locked.state != Conversation.State.KEPT or locked.uncovered_at is None:
+        return False
+    locked.destroy_after = destroy_after
+    locked.save(update_fields=["destroy_after"])
+    if keyring is not None:
+        rewrap(conversation=locked, keyring=keyring)
+    return True
 
 
 @transaction.atomic

@@ -24,8 +24,9 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     """
     Write the uses that the rules in force give a conversation that has just been captured.
 
-    What no rule matches gets none: it is closed to everybody and red on the compliance page. With
-    a keyring the content key goes under the key of the month in which the conversation ends.
+    What no rule matches gets none: it is closed to everybody, red on the compliance page, and ends
+    when nobody decides about it in time. With a keyring the content key goes under the key of the
+    month in which the conversation ends.
 
     Raises:
         NotKept: it is withdrawn or destroyed.
@@ -37,7 +38,7 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     book = rule_book(controller=controller, at=max(now, last_change(controller) or now))
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
-    write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     _append_covered(conversation, uses, decisions, now)
 
 
@@ -52,7 +53,7 @@ def cover_anew(
     """
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
-    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     if changed:
         _append_covered(conversation, uses, decisions, now)
     return changed
@@ -79,10 +80,9 @@ def _append_covered(
         "rules": sorted(use.authority for use in uses),
         "uses": len(uses),
     }
-    if conversation.destroy_after is None:
+    facts["destroy_after"] = conversation.destroy_after
+    if conversation.uncovered_at is not None:
         facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
-    else:
-        facts["destroy_after"] = conversation.destroy_after
     append(
         event_type=EventType.CONVERSATION_COVERED,
         actor=ACTOR,

@@ -139,8 +139,8 @@ def retire_rule(*, rule: RetentionRule, based_on: int, user: User, now: datetime
     """
     Make the rule match nothing from now on, and have uses computed anew.
 
-    What only this rule covered is closed to everybody and shown as uncovered; it is not destroyed
-    by this.
+    What only this rule covered is closed to everybody and shown as uncovered. It ends when nobody
+    has decided about it UNCOVERED_DECIDE_DAYS after it is computed anew.
 
     Raises NotEntitled, RuleNotInForce, RuleChangedMeanwhile.
     """

@@ -1,5 +1,6 @@
 """Ways in by the browser: rules, matters and holds, purge runs, certificates, one conversation."""
 
+from retention.views.attention import attention
 from retention.views.certificates import certificate, certificate_file
 from retention.views.conversations import explain, uncovered
 from retention.views.matters import (
@@ -14,8 +15,10 @@ from retention.views.matters import (
 )
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
+from retention.views.undecided import undecided_conversation, undecided_item
 
 __all__ = [
+    "attention",
     "certificate",
     "certificate_file",
     "explain",
@@ -36,4 +39,6 @@ __all__ = [
     "rule_retire",
     "rules",
     "uncovered",
+    "undecided_conversation",
+    "undecided_item",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db.models import Min
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -74,8 +75,9 @@ def uncovered(request: SignedInRequest) -> HttpResponse:
                 }
                 for row in page.rows
             ],
+            "proposals": queries.proposals_of(controllers=controllers),
             "count": rows.count(),
-            "first_before": queries.decide_before(rows[0]) if page.rows else None,
+            "first_before": rows.order_by().aggregate(first=Min("destroy_after"))["first"],
             **page_links(page),
         },
     )

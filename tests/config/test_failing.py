@@ -9,7 +9,7 @@ from django.urls import reverse
 from tests.factories import Centre
 
 
-@pytest.mark.parametrize("address", ["home", "recordings:conversations", "healthz"])
+@pytest.mark.parametrize("address", ["home", "recordings:conversations", "livez", "healthz"])
 def test_without_the_database_it_is_said_and_nothing_else(
     centre: Centre, signed_in, monkeypatch: pytest.MonkeyPatch, address: str
 ):

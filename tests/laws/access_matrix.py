@@ -23,6 +23,7 @@ from audit.operations.searches import save_search
 from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
+from recordings.operations.quarantine import quarantine
 from retention.models import Hold, PurgeRun, RetentionRule
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
@@ -30,6 +31,7 @@ from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
 from tests.retention.certified import certify
+from tests.retention.given import nothing_late
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
 UNKNOWN = UUID(int=0)
@@ -117,7 +119,7 @@ def build(centre: Centre) -> Scene:
     chat = centre.chat()
     matter = centre.matter_of(calls["held"])
     run = _end_and_destroy(centre, calls)
-    return Scene(
+    scene = Scene(
         centre=centre,
         conversations={state: call.pk for state, call in calls.items()}
         | {"own_chat": chat.pk, "unknown": UNKNOWN},
@@ -129,6 +131,7 @@ def build(centre: Centre) -> Scene:
             "run_id": run.pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
+            "item_id": _quarantined(centre),
             "event_id": _sealed_event(centre),
             "reference": centre.alice.reference,
             "search_id": save_search(
@@ -141,6 +144,8 @@ def build(centre: Centre) -> Scene:
         },
         people=_people(centre),
     )
+    nothing_late()
+    return scene
 
 
 def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun:
@@ -165,6 +170,20 @@ def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun
     assert {found[name] for name in ("withdrawn", "destroyed")} == {"withdrawn", "destroyed"}
     assert found["ended"] == "kept"
     return run
+
+
+def _quarantined(centre: Centre) -> UUID:
+    """An item that waits in quarantine."""
+    with centre.stage.acting_as("work"):
+        return quarantine(
+            source=centre.pbx,
+            name="a.wav",
+            chunks=lambda: iter([b"noise"]),
+            reason="It is damaged.",
+            store=ObjectStore.for_content(),
+            keyring=centre.keyring(),
+            now=clock.now(),
+        ).pk
 
 
 def _sealed_event(centre: Centre) -> UUID:

@@ -7,6 +7,8 @@ import os
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from django.conf import settings
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from accounts.models import (
@@ -20,6 +22,7 @@ from accounts.models import (
     User,
 )
 from accounts.roles import Role
+from audit import clock
 from recordings.encryption import encrypt_bytes, generate_key
 from recordings.keyring import Keyring
 from recordings.models import (
@@ -34,10 +37,21 @@ from recordings.models import (
 )
 from recordings.objectstore import ObjectStore, content_key
 from recordings.operations.uses import kek_name_for
-from retention.models import Matter
+from retention.models import Matter, Recomputation
+from retention.operations.timetable import note_end
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FAR_OFF = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def nothing_late() -> None:
+    """Every task of the timetable was done just now, and so was all that others wait for."""
+    now = clock.now()
+    for task in {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
+        note_end(task=task, now=now)
+    Recomputation.objects.open().update(finished_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM audit_unsealed")
 
 
 def a_controller(name: str = "Sampo") -> Controller:

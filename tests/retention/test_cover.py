@@ -104,12 +104,13 @@ class TestCover:
             context=conversation.pk.bytes,
         ) == bytes(32)
 
-    def test_leaves_what_no_rule_matches_without_an_end(self, source):
+    def test_gives_what_no_rule_matches_thirty_days(self, source):
         conversation = make_conversation(source)
 
         cover(conversation=conversation, now=NOW)
 
         assert Conversation.objects.uncovered().get() == conversation
+        assert conversation.destroy_after == NOW + timedelta(days=30)
         assert not conversation.permitted_uses.exists()
         assert events_of(conversation) == ["conversation.covered"]
 
@@ -119,7 +120,7 @@ class TestCover:
 
         cover(conversation=conversation, now=NOW)
 
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
     def test_goes_by_rules_changed_while_it_was_being_captured(
         self, source, vakka, coaching, officer
@@ -146,7 +147,7 @@ class TestCover:
 
         cover(conversation=conversation, now=NOW)
 
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
 
 class TestWriteUses:
@@ -163,19 +164,19 @@ class TestWriteUses:
             only_for=handler,
         )
 
-        write_uses(conversation=conversation, uses=[])
+        write_uses(conversation=conversation, uses=[], now=NOW)
 
         conversation.refresh_from_db()
         assert conversation.permitted_uses.get() == matters_use
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
     def test_does_nothing_the_second_time(self, source, coaching):
         conversation = make_conversation(source)
         use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
 
-        first = write_uses(conversation=conversation, uses=[use])
+        first = write_uses(conversation=conversation, uses=[use], now=NOW)
         row = conversation.permitted_uses.get()
-        second = write_uses(conversation=conversation, uses=[use])
+        second = write_uses(conversation=conversation, uses=[use], now=NOW)
 
         assert (first, second) == (True, False)
         assert conversation.permitted_uses.get().pk == row.pk
@@ -186,7 +187,7 @@ class TestWriteUses:
         use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
 
         with pytest.raises(NotKept):
-            write_uses(conversation=conversation, uses=[use])
+            write_uses(conversation=conversation, uses=[use], now=NOW)
 
         assert not conversation.permitted_uses.exists()
 

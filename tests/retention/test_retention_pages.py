@@ -71,7 +71,10 @@ class TestWhoMay:
             "purge_run_progress": [NOBODY],
             "certificate": [NOBODY],
             "certificate_file": [NOBODY],
+            "attention": [],
             "uncovered": [],
+            "undecided_conversation": [NOBODY],
+            "undecided_item": [NOBODY],
             "explain": [NOBODY],
         }
 

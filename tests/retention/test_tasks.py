@@ -35,9 +35,7 @@ def centre(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Centre:
 
 
 class TestTasks:
-    def test_purge_destroys_and_leaves_a_heartbeat(self, centre, monkeypatch):
-        heard = []
-        monkeypatch.setattr(tasks, "beat", lambda *, now: heard.append(now))
+    def test_purge_destroys(self, centre):
         (due,) = centre.capture()
 
         with centre.stage.acting_as("purge"):
@@ -45,7 +43,12 @@ class TestTasks:
 
         due.refresh_from_db()
         assert due.state == "destroyed"
-        assert len(heard) == 1
+
+    def test_quarantine_and_what_is_undecided_have_theirs(self, centre):
+        with centre.stage.acting_as("purge"):
+            tasks.purge_quarantine()
+        with centre.stage.acting_as("work"):
+            tasks.tend_undecided()
 
     def test_mirror_holds_tells_the_store_of_the_named_ones(self, centre):
         ids = [str(pk) for pk in set(mirror.pending().values_list("conversation_id", flat=True))]

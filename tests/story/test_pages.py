@@ -14,13 +14,14 @@ from audit.events import Actor
 from audit.models import Delivery
 from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
-from recordings.models import Conversation
+from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
 from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
 from retention.operations.purge.run import purge
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
+from tests.recordings.test_quarantine import put_aside
 from tests.retention.certified import certify
 from tests.story.window import Window
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.browser
 OF_COLOURS = ("color-contrast", "link-in-text-block")
 # Addresses that are no pages for people to look at, or that no page of ours links to.
 NO_PAGES = {
-    *("healthz", "language/setlang/", "", "audit/export/", "me/preferences/"),
+    *("healthz", "livez", "language/setlang/", "", "audit/export/", "me/preferences/"),
     "conversations/sound/<uuid:dialog_id>",
     "conversations/waveform/<uuid:dialog_id>",
     *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
@@ -90,8 +91,12 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
     yield reverse("retention:hold_place_on", args=[Conversation.objects.kept()[0].pk])
+    yield reverse("retention:attention")
     yield reverse("retention:uncovered")
     yield reverse("recordings:quarantine")
+    undecided = Conversation.objects.get(uncovered_at__isnull=False)
+    yield reverse("retention:undecided_conversation", args=[undecided.pk])
+    yield reverse("retention:undecided_item", args=[QuarantinedItem.objects.get().pk])
 
 
 def of_a_reader_of_the_log(centre: Centre) -> Iterator[str]:
@@ -119,7 +124,8 @@ def furnish(centre: Centre) -> None:
     gone, uncovered = centre.chat(), centre.chat()
     centre.end(gone, at=clock.now() - timedelta(minutes=1))
     uncovered.permitted_uses.all().delete()
-    Conversation.objects.filter(pk=uncovered.pk).update(destroy_after=None)
+    Conversation.objects.filter(pk=uncovered.pk).update(uncovered_at=clock.now())
+    put_aside(centre)
     olga = Actor.user(centre.person("olga").reference)
     log, now = centre.vakka.pk, clock.now()
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)

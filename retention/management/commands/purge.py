@@ -16,8 +16,8 @@ from audit.events import Actor
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused
 from retention.operations.purge import leases, selection
-from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import PurgeStopped, Tally, purge
+from retention.operations.timetable import PURGE, note_end
 
 EXAMPLE = """
 Example:
@@ -78,7 +78,7 @@ class Command(BaseCommand):
                 tally = purge(content=content, anchor=anchor, clock=clock.now, progress=show)
             except PurgeStopped as stopped:
                 raise CommandError(str(stopped)) from stopped
-        beat(now=clock.now())
+        note_end(task=PURGE, now=clock.now())
         self._say_what_was_done(tally, as_json=options["json"])
         if tally.is_braked or tally.postponed or tally.need_person:
             raise SystemExit(1)
