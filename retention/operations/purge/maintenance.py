@@ -56,9 +56,8 @@ def maintain(*, has_destroyed: bool, clock: Clock) -> bool:
     if run is None or not (has_destroyed or _is_waiting(run)):
         return False
     store = _vacuum_store()
-    tables = [*TABLES, *([] if store == FAILED else [LAST_TABLE])]
-    cleaned = [table for table in tables if _vacuum_table(table)]
-    is_done = store != FAILED and cleaned == tables
+    cleaned = sum([_vacuum_table(table) for table in TABLES])
+    is_done = store != FAILED and cleaned == len(TABLES) and _vacuum_table(LAST_TABLE)
     with transaction.atomic():
         append(
             event_type=EventType.PURGE_RUN_MAINTAINED,
@@ -67,7 +66,7 @@ def maintain(*, has_destroyed: bool, clock: Clock) -> bool:
             log=None,
             target=Target("purge_run", str(run.pk)),
             outcome=Outcome.ALLOW if is_done else Outcome.ERROR,
-            facts={"tables": len(cleaned), "state": store},
+            facts={"tables": cleaned + is_done, "state": store},
         )
     return True
 
