@@ -193,6 +193,7 @@ def _taken_over(held: Sequence[tuple[object, int]]) -> bool:
 def _all_at_once(company: Company, scale: Scale) -> Outcome:
     """Four workers, each rung by two schedulers."""
     due = company.capture(ITEMS[scale])
+    codes: list[int] = []
     with killables(company, WORKERS) as made:
         for _scheduler in range(2):
             for each in made:

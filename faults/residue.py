@@ -174,7 +174,7 @@ def _contents(company: Company, since: float) -> Iterator[bytes]:
         yield from _files_below(root, newer_than=0.0)
     for folder in TEMPORARY:
         yield from _files_below(Path(folder), newer_than=since)
-    client = redis.Redis.from_url(settings.REDIS_URL)
+    client = redis.Redis.from_url(str(settings.REDIS_URL))
     yield b"".join(key + (client.dump(key) or b"") for key in client.scan_iter())
 
 

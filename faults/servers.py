@@ -51,7 +51,7 @@ def _broker_emptied(company: Company, scale: Scale) -> Outcome:
     with working(company.stage, "purge", **WORKING) as worker:
         ring(TASK)
         wait_until(lambda: _gone(due) > 0)
-        redis.Redis.from_url(settings.REDIS_URL).flushall()
+        redis.Redis.from_url(str(settings.REDIS_URL)).flushall()
         left = len(due) - _gone(due)
         worker.kill()
     with working(company.stage, "purge", **WORKING):

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from uuid import UUID
 
 from django.db import connection
 
@@ -52,7 +53,7 @@ def _fails(company: Company, proxy: Proxy, scale: Scale) -> Outcome:
     due = company.capture(ITEMS[scale])
     proxy.plan = share(0.3, Way.INTERNAL_ERROR, Way.SLOW_DOWN, chance=random.Random(9))
     before, runs, most_tries, too_early = proxy.faults.total(), 0, 0, 0
-    checked: set[object] = set()
+    checked: set[UUID] = set()
     while runs < MOST_RUNS:
         runs += 1
         proxy.repeated.clear()
