@@ -438,6 +438,7 @@ class TestServersDown:
     ):
         dialog = sound_of(centre.call())
         alice: Visitor = signed_in(centre.alice)
+        assert alice.listen(dialog.pk).status == 206
 
         for name, value in (
             ("S3_ENDPOINT_URL", "http://127.0.0.1:9"),

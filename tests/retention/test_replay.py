@@ -439,4 +439,4 @@ class TestOpen:
         assert "replay_destructions" in captured.err
         run_replay(centre)
         age(opening.ASK_AGAIN_SECONDS)
-        assert visitor.get("/healthz").status == 200
+        assert visitor.get("/account/login/").status == 200
