@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audit.events import EventType, Outcome, is_uuid
-from audit.facts import FactKind
+from audit.fact_forms import FactKind
 from audit.models import AuditDetail, Event
 from audit.registry import FACTS, REGISTRY
 

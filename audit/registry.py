@@ -7,7 +7,9 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from audit.events import EventRefused, EventType, Outcome
-from audit.facts import FactKind, written
+from audit.fact_forms import WRITERS, FactKind, instant
+
+__all__ = ["FACTS", "REGISTRY", "EventRule", "FactKind", "checked_fact", "instant"]
 
 ALLOW, DENY, ERROR = Outcome.ALLOW, Outcome.DENY, Outcome.ERROR
 
@@ -48,6 +50,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "last_leaf": (K.COUNT, _("Last leaf")),
     "leaves": (K.DIGEST, _("Digest of the leaves")),
     "legal_basis": (K.CODE, _("Legal basis")),
+    "lifting": (K.UUID, _("Lifting")),
     "limit": (K.COUNT, _("Limit")),
     "linked_to": (K.UUID, _("Linked to")),
     "lost": (K.COUNT, _("Lost")),
@@ -57,6 +60,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "methods": (K.CODES, _("Methods")),
     "months": (K.COUNT, _("Months")),
     "cut": (K.UUID, _("Cut")),
+    "criterion": (K.UUID, _("Criterion")),
     "days": (K.COUNT, _("Days")),
     "need_person": (K.COUNT, _("Need a person")),
     "objects": (K.COUNT, _("Objects")),
@@ -82,6 +86,8 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
     "staff": (K.FLAG, _("Staff included")),
+    "subject_told": (K.FLAG, _("Data subject is told")),
+    "tables": (K.COUNT, _("Tables")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -134,9 +140,14 @@ T = EventType
 _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
 _TWO = " proposal proposer"
-_HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
+_HOLD_FACTS = (
+    "matter hold criterion lifting conversations too_late state objects versions failed reason "
+    "method"
+)
+_LIFTING_FACTS = "matter kind criterion conversations"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
+_DISPOSITION_FACTS = "kind action subject_told"
 _RUN_FACTS = (
     "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
     "until scanned objects versions state"
@@ -155,6 +166,13 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
     ),
     T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
+    T.QUARANTINE_ENDED: _rule(
+        _("The key of an item in quarantine was destroyed: the time to decide was over"),
+        "source until",
+    ),
+    T.QUARANTINE_DESTROYED: _rule(
+        _("An item in quarantine was destroyed"), "source versions bytes"
+    ),
     T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason" + _TWO),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
@@ -212,10 +230,28 @@ REGISTRY: Mapping[EventType, EventRule] = {
     ),
     T.RULES_ENFORCED: _rule(_("The time of rules that waited has come"), "from"),
     T.RULES_RELEASED: _rule(_("A company's rules were released from observation"), _TWO),
+    T.PRIVACY_NOTICE_RECORDED: _rule(_("A privacy notice was recorded"), "from changed"),
+    T.BUSINESS_EVENT_RECORDED: _rule(
+        _("The end of a contract or the closing of a claim was recorded"), "kind from conversations"
+    ),
     T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(
         _("A case handler was added to a matter"), "user until matter from"
+    ),
+    T.MATTER_REVIEWED: _rule(_("A matter was looked at again"), "until"),
+    T.CRITERION_SET: _rule(
+        _("A matter was given a criterion of what it holds"), "matter conversations filters"
+    ),
+    T.CRITERION_APPLIED: _rule(
+        _("A criterion has gone through all that was there"), "matter conversations too_late"
+    ),
+    T.CRITERION_DROPPED: _rule(_("A criterion was dropped"), "matter lifting"),
+    T.LIFTING_PROPOSED: _rule(_("Lifting holds was proposed"), _LIFTING_FACTS),
+    T.LIFTING_AGREED: _rule(_("A second person agreed to lifting holds"), _LIFTING_FACTS),
+    T.LIFTING_TAKEN_BACK: _rule(_("A proposal to lift holds was taken back"), _LIFTING_FACTS),
+    T.LIFTING_FINISHED: _rule(
+        _("All holds that two persons agreed to lift are lifted"), _LIFTING_FACTS
     ),
     T.HOLD_PLACED: _rule(_("A hold was placed"), _HOLD_FACTS),
     T.HOLD_LIFTED: _rule(_("A hold was lifted"), _HOLD_FACTS + " destroy_after"),
@@ -229,11 +265,18 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _PURGE_FACTS + " matter",
         needs="conversation",
     ),
+    T.CONVERSATION_CLOSED: _rule(
+        _("A conversation was closed to everybody"), "reason", needs="conversation"
+    ),
     T.CONTENT_KEY_DESTROYED: _rule(
         _("A content key was destroyed"), _PURGE_FACTS, needs="conversation"
     ),
     T.LEDGER_WRITTEN: _rule(
         _("The ledger of destructions was written"), _PURGE_FACTS + " conversations count"
+    ),
+    T.LEDGER_REPLAYED: _rule(
+        _("A restored database destroyed again what the ledger names"),
+        "destroyed failed need_person count",
     ),
     T.CONVERSATION_DESTROYED: _rule(
         _("A conversation was destroyed"), _PURGE_FACTS + " methods", needs="conversation"
@@ -250,6 +293,12 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
     T.PURGE_RUN_RELEASED: _rule(_("A purge run that was stopped was released"), "due" + _TWO),
+    T.PURGE_RUN_STOPPED: _rule(_("A purge run was asked to stop after its batch")),
+    T.PURGE_PAUSED: _rule(_("Purge runs were paused")),
+    T.PURGE_RESUMED: _rule(_("Purge runs were let go on")),
+    T.PURGE_RUN_MAINTAINED: _rule(
+        _("What a purge run left behind was cleared away"), "tables state", ALLOW, ERROR
+    ),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),
@@ -266,6 +315,23 @@ REGISTRY: Mapping[EventType, EventRule] = {
         ALLOW,
         ERROR,
     ),
+    T.KEK_DESTROYED: _rule(_("A key-encryption key was destroyed"), "from until"),
+    T.KEYRING_ESCROWED: _rule(_("The keyring was copied into escrow"), "count digest days"),
+    T.KEYRING_RESTORED: _rule(_("The keyring was restored from escrow"), "count digest"),
+    T.DECISION_REMINDED: _rule(
+        _("Compliance officers were reminded to decide"), "kind days count until"
+    ),
+    T.DISPOSITION_PROPOSED: _rule(
+        _("It was proposed to end a wait for a decision, or to prolong it"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_AGREED: _rule(
+        _("A second person agreed to end a wait for a decision, or to prolong it"),
+        _DISPOSITION_FACTS,
+    ),
+    T.DISPOSITION_ENDED: _rule(
+        _("A proposal about what waits for a decision was taken back"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_DONE: _rule(_("What two persons decided was carried out"), _DISPOSITION_FACTS),
     T.INCIDENT_RAISED: _rule(
         _("An incident was raised"), "kind reason error step rendition objects", ERROR
     ),
@@ -324,8 +390,8 @@ def checked_fact(key: str, value: object) -> object:
     if key not in FACTS:
         raise EventRefused(f"No fact is called {key}.")
     kind = FACTS[key][0]
-    said = written(kind, value)
-    if said is None:
+    written = WRITERS[kind](value)
+    if written is None:
         # The value is left out of the sentence: it may be what must not be written down.
         raise EventRefused(f"The fact {key} is not a {kind.value}.")
-    return said
+    return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -24,7 +25,8 @@ from retention.explanation import (
     Reach,
     UnmatchedRule,
 )
-from retention.matching import Decision, mismatch
+from retention.holding import awaiting_their_holds
+from retention.matching import Decision, Match, mismatch
 from retention.models import Destruction, Hold, Matter, RuleVersion
 from retention.queries import (
     RuleBook,
@@ -41,7 +43,7 @@ REACHED = (EventType.CONVERSATION_VIEWED, EventType.DIALOG_PLAYED, EventType.CHA
 def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
     """Explain the conversation as its rows stand, for that time."""
     is_kept = conversation.state == Conversation.State.KEPT
-    book = rule_book(controller=conversation.controller, at=at)
+    book = rule_book(controller=conversation.controller, at=at, events_at=at)
     return Explanation(
         conversation=conversation.pk,
         at=at,
@@ -51,10 +53,11 @@ def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
         started_at=conversation.started_at,
         ended_at=conversation.ended_at,
         captured_at=conversation.captured_at,
+        notice=conversation.notice,
         destroy_after=conversation.destroy_after,
         next=_next(conversation, at),
         decide_before=(
-            decide_before(conversation) if is_kept and not conversation.destroy_after else None
+            decide_before(conversation) if is_kept and _is_uncovered(conversation) else None
         ),
         hold_count=conversation.hold_count,
         open_requests=conversation.open_requests,
@@ -131,15 +134,21 @@ def _next(conversation: Conversation, at: datetime) -> Next:
         return Next.GOING
     ends_at = conversation.destroy_after
     released = (conversation.source.released_at, conversation.controller.rules_released_at)
-    if conversation.hold_count:
+    if conversation.hold_count or awaiting_their_holds(
+        conversation_ids=[conversation.pk], controllers=[conversation.controller_id]
+    ):
         return Next.HELD
     if conversation.open_requests:
         return Next.REQUEST_OPEN
-    if ends_at is None:
+    if ends_at is None or (_is_uncovered(conversation) and at < ends_at):
         return Next.UNCOVERED
     if any(since is None or since > at for since in released):
         return Next.OBSERVED
     return Next.DUE if ends_at <= at else Next.ENDS
+
+
+def _is_uncovered(conversation: Conversation) -> bool:
+    return conversation.uncovered_at is not None or conversation.destroy_after is None
 
 
 def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[ExplainedPurpose, ...]:
@@ -157,6 +166,7 @@ def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[Explai
     wanted = {use.authority for use in uses.values()} | {
         match.version for decision in decisions.values() for match in decision.matches
     }
+    wanted |= {decision.excluded_by for decision in decisions.values() if decision.excluded_by}
     versions = RuleVersion.objects.select_related("rule").in_bulk(list(wanted))
     purposes = Purpose.objects.filter(pk__in=uses.keys() | decisions.keys()).order_by("code")
     return tuple(
@@ -173,16 +183,13 @@ def _explained(
 ) -> ExplainedPurpose:
     if decision is not None:
         rules = tuple(
-            _rule(
-                versions[match.version],
-                until_at=match.until_at,
-                decides=match.version == decision.decides,
-                lacks=match.lacks_article_9_condition,
-            )
+            _rule(versions[match.version], match, decides=match.version == decision.decides)
             for match in decision.matches
         )
+        if decision.excluded_by is not None:
+            rules += (_rule(versions[decision.excluded_by]),)
     elif use is not None and use.authority in versions:
-        rules = (_rule(versions[use.authority], until_at=use.until_at, decides=True, lacks=False),)
+        rules = (replace(_rule(versions[use.authority], decides=True), until_at=use.until_at),)
     else:
         rules = ()
     return ExplainedPurpose(
@@ -197,23 +204,31 @@ def _explained(
     )
 
 
-def _rule(version: RuleVersion, *, until_at: datetime, decides: bool, lacks: bool) -> MatchedRule:
+def _rule(
+    version: RuleVersion, match: Match | None = None, *, decides: bool = False
+) -> MatchedRule:
     return MatchedRule(
         rule=version.rule.name,
         rule_id=version.rule_id,
         version=version.number,
         version_id=version.pk,
         legal_basis=version.legal_basis,
+        statute=version.statute,
         keep_months=version.keep_months,
         keep_days=version.keep_days,
-        until_at=until_at,
+        trigger=version.trigger,
+        counted_from=match.counted_from if match else None,
+        cap_at=match.cap_at if match else None,
+        until_at=match.until_at if match else None,
+        not_until=match.not_until if match else None,
         decides=decides,
-        lacks_article_9_condition=lacks,
+        lacks_article_9_condition=match.lacks_article_9_condition if match else False,
+        excludes=version.is_exclusion,
     )
 
 
 def _unmatched(conversation: Conversation, book: RuleBook) -> tuple[UnmatchedRule, ...]:
-    contact = contact_of(conversation, zone=book.zone)
+    contact = contact_of(conversation, book=book)
     reasons = {
         terms.version: reason
         for terms in book.terms

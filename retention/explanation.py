@@ -27,18 +27,30 @@ class Next(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatchedRule:
-    """A rule version that speaks of the conversation, and its own end of it."""
+    """
+    A rule version that speaks of the conversation, and its own end of it.
+
+    `counted_from` is None while the event that `trigger` names has not come: it ends at `cap_at`
+    then. `not_until` is the later end that it does not give, since it was made after the
+    conversation was captured and neither a statute nor the privacy notice states as much.
+    """
 
     rule: str
     rule_id: UUID
     version: int
     version_id: UUID
     legal_basis: str
+    statute: str
     keep_months: int
     keep_days: int
+    trigger: str
+    counted_from: datetime | None
+    cap_at: datetime | None
     until_at: datetime | None
+    not_until: datetime | None
     decides: bool
     lacks_article_9_condition: bool
+    excludes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +59,8 @@ class ExplainedPurpose:
     What the rules give for one purpose.
 
     `until_at` is what is in force for access; `computed_until_at` what the rules give now, which
-    differs only while a change of rules is being carried through.
+    differs only while a change of rules is being carried through. An exclusion among the rules
+    closes the purpose, but for what the floor demands.
     """
 
     purpose: str
@@ -138,6 +151,7 @@ class Explanation:
     started_at: datetime
     ended_at: datetime
     captured_at: datetime
+    notice: str
     destroy_after: datetime | None
     next: Next
     decide_before: datetime | None

@@ -9,7 +9,6 @@ from typing import Any
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from retention.forms import TermsForm
 from retention.models import RuleVersion
 
 
@@ -22,25 +21,13 @@ class StartingPoint:
     purpose: str
     fields: Mapping[str, Any]
 
-    @property
-    def is_offered(self) -> bool:
-        """Whether a form can say all of it, and its time can be counted from its trigger."""
-        trigger = self.fields.get("trigger", RuleVersion.Trigger.ENDED_AT)
-        names = set(self.fields) - ({"trigger"} if trigger == "ended_at" else set())
-        return trigger in RuleVersion.Trigger.values and names <= set(TermsForm.base_fields)
-
-
-def starting_points() -> list[StartingPoint]:
-    """Those that can be offered."""
-    return [one for one in _ALL if one.is_offered]
-
 
 def starting_point(code: str) -> StartingPoint | None:
     """The one of that code."""
-    return next((one for one in starting_points() if one.code == code), None)
+    return next((one for one in STARTING_POINTS if one.code == code), None)
 
 
-_ALL = (
+STARTING_POINTS = (
     StartingPoint(
         "coaching",
         _("Coaching, 6 months"),
@@ -66,14 +53,16 @@ _ALL = (
         "evidence",
         {"keep_months": 84, "keep_days": 0, "legal_basis": "6.1.c"},
     ),
+    # Insurance Contracts Act 543/1994, section 73: a claim is made within ten years at the latest.
     StartingPoint(
         "claims",
-        _("Claims handling, 1 year from the closing of the claim"),
+        _("Claims handling, 1 year from the closing of the claim, 10 years at most"),
         "claims",
         {
-            "trigger": "claim.closed",
+            "trigger": RuleVersion.Trigger.CLAIM_CLOSED,
             "keep_months": 12,
             "keep_days": 0,
+            "cap_months": 120,
             "legal_basis": "6.1.b",
         },
     ),

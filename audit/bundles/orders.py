@@ -9,7 +9,7 @@ from uuid import UUID
 
 from audit.bundles.copies import Format
 from audit.events import Actor, EventType, Outcome, log_name, log_of
-from audit.facts import instant
+from audit.fact_forms import instant
 from audit.queries import Filter
 
 

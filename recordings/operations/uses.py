@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from recordings.keyring import Keyring, kek_name
 from recordings.models import Conversation, PermittedUse
+from recordings.operations import keks
 
 
 class NotKept(Exception):
@@ -44,15 +46,19 @@ def kek_name_for(conversation: Conversation) -> str:
 
 @transaction.atomic
 def write_uses(
-    *, conversation: Conversation, uses: Sequence[NewUse], keyring: Keyring | None = None
+    *,
+    conversation: Conversation,
+    uses: Sequence[NewUse],
+    now: datetime,
+    keyring: Keyring | None = None,
 ) -> bool:
     """
     Make these the uses that rules permit, and their latest end the conversation's.
 
     Uses that a matter permits stay as they are and do not move the end: the matter's hold bars
-    destruction by itself. Without any use the conversation has no end and is closed to everybody.
-    With a keyring the content key is wrapped anew where its month changed. The instance given is
-    brought up to date.
+    destruction by itself. Without any use the conversation is closed to everybody and ends
+    UNCOVERED_DECIDE_DAYS after it came to that. With a keyring the content key is wrapped anew
+    where its month changed. The instance given is brought up to date.
 
     Returns whether anything changed.
 
@@ -65,19 +71,51 @@ def write_uses(
     if locked.state != Conversation.State.KEPT:
         raise NotKept
     changed = _replace(locked, uses)
-    ends_at = max((use.until_at for use in uses), default=None)
-    if locked.destroy_after != ends_at:
-        locked.destroy_after = ends_at
-        locked.save(update_fields=["destroy_after"])
-        changed = True
-    conversation.destroy_after = ends_at
+    changed |= _end(locked, uses, now)
+    conversation.destroy_after = locked.destroy_after
+    conversation.uncovered_at = locked.uncovered_at
     conversation.hold_count = locked.hold_count
     if keyring is not None:
         rewrap(conversation=conversation, keyring=keyring)
     return changed
 
 
+def _end(locked: Conversation, uses: Sequence[NewUse], now: datetime) -> bool:
+    """Write when it ends. What stays uncovered keeps its time, however often rules change."""
+    before = (locked.destroy_after, locked.uncovered_at)
+    if uses:
+        locked.destroy_after, locked.uncovered_at = max(use.until_at for use in uses), None
+    elif locked.uncovered_at is None:
+        locked.destroy_after = now + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+        locked.uncovered_at = now
+    if (locked.destroy_after, locked.uncovered_at) == before:
+        return False
+    locked.save(update_fields=["destroy_after", "uncovered_at"])
+    return True
+
+
 @transaction.atomic
+def move_deadline(
+    *, conversation_id: UUID, destroy_after: datetime, keyring: Keyring | None = None
+) -> bool:
+    """
+    Let what no rule covers end at another time, as two persons decided.
+
+    Returns False, and changes nothing, if it is no longer kept or a rule covers it now.
+
+    Raises:
+        KeyringUnavailable, KeyMissing, KeyDoesNotFit: nothing was written.
+    """
+    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation_id)
+    if locked.state != Conversation.State.KEPT or locked.uncovered_at is None:
+        return False
+    locked.destroy_after = destroy_after
+    locked.save(update_fields=["destroy_after"])
+    if keyring is not None:
+        rewrap(conversation=locked, keyring=keyring)
+    return True
+
+
 def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     """
     Wrap the content key under the key-encryption key that now belongs to it, if that is another.
@@ -87,19 +125,42 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     Raises:
         KeyringUnavailable, KeyMissing, KeyDoesNotFit: the row is as it was.
     """
-    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
-    name = kek_name_for(locked)
-    if locked.wrapped_key is None or not locked.kek_name or locked.kek_name == name:
-        return False
-    context = locked.pk.bytes
-    content_key = keyring.unwrap(
-        kek_name=locked.kek_name, wrapped_key=bytes(locked.wrapped_key), context=context
+    wrapped = rewrap_many(conversation_ids=[conversation.pk], keyring=keyring)
+    for row in wrapped:
+        conversation.wrapped_key, conversation.kek_name = row.wrapped_key, row.kek_name
+    return bool(wrapped)
+
+
+@transaction.atomic
+def rewrap_many(*, conversation_ids: Sequence[UUID], keyring: Keyring) -> list[Conversation]:
+    """
+    Do what `rewrap` does for many conversations, all or none. Returns those wrapped anew.
+
+    Raises as `rewrap` does.
+    """
+    locked = (
+        Conversation.objects.filter(pk__in=conversation_ids, wrapped_key__isnull=False)
+        .exclude(kek_name="")
+        .select_for_update(no_key=True)
+        .only("controller_id", "destroy_after", "hold_count", "kek_name", "wrapped_key")
+        .order_by("pk")
     )
-    locked.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
-    locked.kek_name = name
-    locked.save(update_fields=["wrapped_key", "kek_name"])
-    conversation.wrapped_key, conversation.kek_name = locked.wrapped_key, name
-    return True
+    changed = []
+    for row in locked:
+        name = kek_name_for(row)
+        if row.kek_name == name:
+            continue
+        keks.keep(kek_name=name)
+        assert row.wrapped_key is not None
+        context = row.pk.bytes
+        content_key = keyring.unwrap(
+            kek_name=row.kek_name, wrapped_key=bytes(row.wrapped_key), context=context
+        )
+        row.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
+        row.kek_name = name
+        changed.append(row)
+    Conversation.objects.bulk_update(changed, ["wrapped_key", "kek_name"], batch_size=500)
+    return changed
 
 
 def _replace(conversation: Conversation, uses: Sequence[NewUse]) -> bool:

@@ -24,6 +24,14 @@ class ProposalQuerySet(models.QuerySet["Proposal"]):
         """Those that nobody has decided."""
         return self.filter(state=Proposal.State.OPEN)
 
+    def of_releases(self) -> Self:
+        """Those that would let purge runs destroy."""
+        return self.filter(deed__in=Proposal.RELEASES)
+
+    def of_rules(self) -> Self:
+        """Those that would change rules or limits."""
+        return self.exclude(deed__in=Proposal.RELEASES)
+
 
 class Proposal(models.Model):
     """
@@ -46,6 +54,8 @@ class Proposal(models.Model):
         RELEASE_SOURCE = "release_source", _("Releasing a source")
         RELEASE_RULES = "release_rules", _("Releasing a company's rules")
         RELEASE_RUN = "release_run", _("Releasing a stopped purge run")
+
+    RELEASES = (Deed.RELEASE_SOURCE, Deed.RELEASE_RULES, Deed.RELEASE_RUN)
 
     class State(models.TextChoices):
         """Where it stands."""

@@ -9,10 +9,11 @@ from django.db import transaction
 
 from audit.events import Actor, EventType, FactValue, Target
 from audit.operations import append
-from recordings.keyring import Keyring
+from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
 from recordings.models import Conversation
 from recordings.operations.uses import NewUse, write_uses
 from retention.matching import Decision
+from retention.operations.criteria import hold_if_matched
 from retention.operations.rule_lock import wait_for_change
 from retention.queries import RuleBook, decisions_for, last_change, rule_book
 
@@ -24,8 +25,10 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     """
     Write the uses that the rules in force give a conversation that has just been captured.
 
-    What no rule matches gets none: it is closed to everybody and red on the compliance page. With
-    a keyring the content key goes under the key of the month in which the conversation ends.
+    What no rule matches gets none: it is closed to everybody, red on the compliance page, and ends
+    when nobody decides about it in time. Where it matches criteria of matters, it is held. With a
+    keyring the content key goes under the key of the month in which the conversation ends, or the
+    open one if it is held.
 
     Raises:
         NotKept: it is withdrawn or destroyed.
@@ -37,8 +40,9 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     book = rule_book(controller=controller, at=max(now, last_change(controller) or now))
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
-    write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     _append_covered(conversation, uses, decisions, now)
+    hold_if_matched(conversation=conversation, keyring=keyring, now=now)
 
 
 @transaction.atomic
@@ -52,10 +56,20 @@ def cover_anew(
     """
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
-    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     if changed:
         _append_covered(conversation, uses, decisions, now)
     return changed
+
+
+def cover_anyway(
+    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None
+) -> bool:
+    """Cover it; a content key that is lost must not keep the end of its conversation as it was."""
+    try:
+        return cover_anew(conversation=conversation, book=book, now=now, keyring=keyring)
+    except (KeyMissing, KeyDoesNotFit):
+        return cover_anew(conversation=conversation, book=book, now=now)
 
 
 def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> list[NewUse]:
@@ -72,6 +86,14 @@ def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> l
     ]
 
 
+def _why_closed(decisions: Sequence[Decision]) -> str:
+    if any(decision.excluded_by and decision.matches for decision in decisions):
+        return "excluded"
+    if any(decision.matches for decision in decisions):
+        return "article_9_condition_missing"
+    return "no_rule"
+
+
 def _append_covered(
     conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
 ) -> None:
@@ -79,10 +101,9 @@ def _append_covered(
         "rules": sorted(use.authority for use in uses),
         "uses": len(uses),
     }
-    if conversation.destroy_after is None:
-        facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
-    else:
-        facts["destroy_after"] = conversation.destroy_after
+    facts["destroy_after"] = conversation.destroy_after
+    if conversation.uncovered_at is not None:
+        facts["reason"] = _why_closed(decisions)
     append(
         event_type=EventType.CONVERSATION_COVERED,
         actor=ACTOR,

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from accounts.models import Controller, Purpose
 from retention.models import PurposeLimit, RetentionRule, RuleVersion
-from retention.shortening import limits_shorten, shortens
+from retention.shortening import is_always, limits_shorten, shortens
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ def effect_of_version(
     It is compared with what the rule says now and with all that it is going to say.
     """
     if rule is None:
-        # Of several rules the longest wins: one more ends nothing earlier.
-        return _effect(False, wanted_from, urgency, now)
+        # Of several rules the longest wins: one more ends nothing earlier, unless it excludes.
+        return _effect(fields is not None and is_always(fields), wanted_from, urgency, now)
     is_shortening = fields is None
     if fields is not None:
         for versions in (RuleVersion.objects.in_force(at=now), RuleVersion.objects.waiting(at=now)):

@@ -11,7 +11,7 @@ from audit.operations import append
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations.effect import Effect
 from retention.operations.recompute import request_recomputation
-from retention.operations.rules import Draft, bounds_changed, count_affected, fields_of
+from retention.operations.rules import Draft, bounds_changed, count_affected, fields_of, said_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,7 @@ def add_version(
         target=Target("rule", str(rule.pk), version=str(version.number)),
         purpose=rule.purpose.code,
         facts={
-            "months": draft.keep_months,
-            "days": draft.keep_days,
-            "legal_basis": f"gdpr:{draft.legal_basis}",
+            **said_of(draft),
             "conversations": count_affected(
                 controller=rule.controller,
                 purpose=rule.purpose,

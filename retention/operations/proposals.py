@@ -26,7 +26,7 @@ from retention.operations.rule_lock import change_alone
 from retention.operations.rules import (
     RuleChangedMeanwhile,
     differences,
-    draft_from,
+    draft_of_terms,
     fields_of,
     newest_unchanged,
     refuse_if,
@@ -157,7 +157,7 @@ def effect_of(proposal: Proposal, *, now: datetime) -> Effect:
     retires = proposal.deed == Deed.RETIRE_RULE
     return effect_of_version(
         rule=proposal.rule,
-        fields=None if retires else fields_of(draft_from(proposal.terms)),
+        fields=None if retires else fields_of(draft_of_terms(proposal.terms)),
         wanted_from=proposal.wanted_from,
         urgency=proposal.urgency,
         now=now,
@@ -220,7 +220,7 @@ def _carry_out(proposal: Proposal, ground: Ground, now: datetime) -> None:
 def _create(proposal: Proposal, ground: Ground, now: datetime) -> None:
     controller, purpose = proposal.controller, proposal.purpose
     assert controller is not None and purpose is not None
-    draft, effect = draft_from(proposal.terms), effect_of(proposal, now=now)
+    draft, effect = draft_of_terms(proposal.terms), effect_of(proposal, now=now)
     refuse_if(
         [
             *problems_of_name(controller=controller, name=proposal.name),
@@ -238,7 +238,7 @@ def _create(proposal: Proposal, ground: Ground, now: datetime) -> None:
 def _change(proposal: Proposal, ground: Ground, now: datetime) -> None:
     rule = proposal.rule
     assert rule is not None
-    draft, effect = draft_from(proposal.terms), effect_of(proposal, now=now)
+    draft, effect = draft_of_terms(proposal.terms), effect_of(proposal, now=now)
     old = newest_unchanged(rule, proposal.based_on)
     refuse_if(
         problems_of_terms(
@@ -262,7 +262,7 @@ def _retire(proposal: Proposal, ground: Ground, now: datetime) -> None:
     assert proposal.rule is not None
     add_version(
         rule=proposal.rule,
-        draft=draft_from(proposal.terms),
+        draft=draft_of_terms(proposal.terms),
         old=newest_unchanged(proposal.rule, proposal.based_on),
         is_retired=True,
         effect=effect_of(proposal, now=now),

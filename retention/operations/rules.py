@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,7 @@ class NothingChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a version shall say; empty `kinds`, `teams`, `queues` match every one."""
+    """What a version shall say, under the names that RuleVersion has for it."""
 
     keep_months: int
     keep_days: int
@@ -68,7 +68,26 @@ class Draft:
     kinds: tuple[str, ...] = ()
     teams: tuple[UUID, ...] = ()
     queues: tuple[UUID, ...] = ()
+    directions: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    shortest_seconds: int | None = None
+    longest_seconds: int | None = None
+    is_exclusion: bool = False
+    trigger: str = RuleVersion.Trigger.ENDED_AT
+    cap_months: int | None = None
+    statute: str = ""
     article_9_condition: str = ""
+
+
+def draft_from(said: Mapping[str, Any]) -> Draft:
+    """The draft that says this, with lists as tuples."""
+    return Draft(**{name: _unchanging(value) for name, value in said.items()})
+
+
+def _unchanging(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @transaction.atomic
@@ -106,7 +125,7 @@ def propose_rule(
         intent=intent,
         user=user,
         now=now,
-        facts=_said(draft)
+        facts=said_of(draft)
         | {
             "conversations": count_affected(
                 controller=controller, purpose=purpose, draft=draft, old=None
@@ -158,8 +177,8 @@ def propose_retirement(
     """
     Propose that the rule match nothing any more.
 
-    What only this rule covered is then closed to everybody and shown as uncovered; it is not
-    destroyed by this.
+    What only this rule covered is then closed to everybody and shown as uncovered. It ends when
+    nobody has decided about it UNCOVERED_DECIDE_DAYS after it is computed anew.
 
     Raises NotEntitled, RuleRefused, ProposalOpen, RuleNotInForce, RuleChangedMeanwhile.
     """
@@ -306,13 +325,11 @@ def fields_of(draft: Draft) -> dict[str, Any]:
 
 def draft_of(version: RuleVersion) -> Draft:
     """What the version says."""
-    said: dict[str, Any] = {field.name: getattr(version, field.name) for field in fields(Draft)}
-    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
-    return Draft(**said | lists)
+    return draft_from({field.name: getattr(version, field.name) for field in fields(Draft)})
 
 
-def draft_from(terms: dict[str, Any]) -> Draft:
-    """What a proposal's terms say."""
+def draft_of_terms(terms: Mapping[str, Any]) -> Draft:
+    """What a proposal's terms say, with the values that a version has."""
     version = RuleVersion(**terms)
     others = {field.name for field in RuleVersion._meta.fields} - terms.keys()
     version.clean_fields(exclude=others)
@@ -364,11 +381,14 @@ def _propose_version(
         intent=intent,
         user=user,
         now=now,
-        facts={**_said(draft), "conversations": affected, **facts},
+        facts={**said_of(draft), "conversations": affected, **facts},
     )
 
 
-def _said(draft: Draft) -> dict[str, FactValue]:
+def said_of(draft: Draft) -> dict[str, FactValue]:
+    """What the draft says, as an event has it."""
+    if draft.is_exclusion:
+        return {"kind": "exclusion"}
     return {
         "months": draft.keep_months,
         "days": draft.keep_days,

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
-from retention import queries, wording
+from retention import queries, run_queries, wording
 from retention.forms import ReasonForm
 from retention.models import Proposal, PurposeLimit, RuleVersion
 from retention.operations import proposals as deeds
@@ -25,7 +25,7 @@ from retention.operations.rules import (
     RuleNotInForce,
     RuleRefused,
     count_affected,
-    draft_from,
+    draft_of_terms,
     fields_of,
 )
 from retention.views.guarding import check_is_mine
@@ -175,7 +175,7 @@ def _old_version(row: Proposal) -> RuleVersion | None:
 def _compared(row: Proposal) -> list[Compared]:
     if row.deed in OF_RULES:
         old = _old_version(row)
-        new = RuleVersion(**fields_of(draft_from(row.terms)))
+        new = RuleVersion(**fields_of(draft_of_terms(row.terms)))
         names = wording.names_of([one for one in (old, new) if one is not None])
         said = wording.terms_in_words(new, names=names)
         before = wording.terms_in_words(old, names=names) if old else {}
@@ -198,10 +198,10 @@ def _affected(row: Proposal) -> int:
         return int(row.terms["due"])
     assert row.controller is not None
     if row.purpose is None:
-        return queries.past_and_observed(row.controller, row.source, at=row.proposed_at).count()
+        return run_queries.past_and_observed(row.controller, row.source, at=row.proposed_at).count()
     if row.deed == Deed.SET_LIMIT:
         return queries.used_for(row.purpose, controller=row.controller).count()
-    draft = None if row.deed == Deed.RETIRE_RULE else draft_from(row.terms)
+    draft = None if row.deed == Deed.RETIRE_RULE else draft_of_terms(row.terms)
     return count_affected(
         controller=row.controller, purpose=row.purpose, draft=draft, old=_old_version(row)
     )

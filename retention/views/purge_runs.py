@@ -14,14 +14,16 @@ from accounts.http import SignedInRequest
 from accounts.models import Controller, Source
 from accounts.permissions import needs_permission
 from recordings.paging import page_of
-from retention import queries
-from retention.models import Proposal, PurgeRun
+from retention import queries, run_queries
+from retention.models import Proposal, PurgePause, PurgeRun
+from retention.operations.purge import control
 from retention.operations.releases import stopped_run
-from retention.queries import RunCounts
+from retention.run_queries import RunCounts
 from retention.views.guarding import PAGE_SIZE, cursor_of, mine, page_links, sees_all
 from retention.views.rules import proposal_rows
 
 READ, CHANGE = "retention.read", "retention.change_rules"
+CONTROL = "retention.control_purge"
 RELEASES = (Proposal.Deed.RELEASE_SOURCE, Proposal.Deed.RELEASE_RULES)
 
 
@@ -33,7 +35,7 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
     page = page_of(
         PurgeRun.objects.all(), field="started_at", cursor=cursor_of(request), size=PAGE_SIZE
     )
-    counts = queries.run_counts(page.rows, controllers=controllers)
+    counts = run_queries.run_counts(page.rows, controllers=controllers)
     return render(
         request,
         "retention/purge_run_list.html",
@@ -42,6 +44,9 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
             "sees_all": sees_all(controllers),
             "observed": _observed(request),
             "proposals": proposal_rows(request, controllers, RELEASES),
+            "pauses": PurgePause.objects.filter(ended_at=None),
+            "is_paused": control.is_paused(),
+            "may_control": sees_all(mine(request, CONTROL)),
             **page_links(page),
         },
     )
@@ -53,9 +58,9 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """Show one run and what happened to each conversation of the person's companies."""
     run = get_object_or_404(PurgeRun, pk=run_id)
     controllers = mine(request, READ)
-    destructions = queries.destructions_of(run, controllers=controllers)
+    destructions = run_queries.destructions_of(run, controllers=controllers)
     page = page_of(destructions, field="withdrawn_at", cursor=cursor_of(request), size=PAGE_SIZE)
-    counts = queries.run_counts([run], controllers=controllers)[run.pk]
+    counts = run_queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/purge_run.html",
@@ -66,11 +71,14 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "sees_all": sees_all(controllers),
             "release": run.releases.order_by("-proposed_at").first(),
             "can_release": request.user.has_perm(CHANGE, None) and run == stopped_run(),
+            "is_paused": control.is_paused(),
+            "may_control": sees_all(mine(request, CONTROL)),
             "persons": destructions.filter(needs_person_at__isnull=False, concluded_at=None)[
                 :PAGE_SIZE
             ],
             "destructions": page.rows,
-            "certificates": queries.certificates_of(run, controllers=controllers),
+            "maintenance": run_queries.maintenance_of(run),
+            "certificates": run_queries.certificates_of(run, controllers=controllers),
             "is_certificate_awaited": destructions.filter(
                 certificate=None, recalled_at=None
             ).exists(),
@@ -85,7 +93,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """Show how far a run is: the piece that its page asks for every two seconds."""
     run = get_object_or_404(PurgeRun, pk=run_id)
     controllers = mine(request, READ)
-    counts = queries.run_counts([run], controllers=controllers)[run.pk]
+    counts = run_queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/_run_progress.html",
@@ -94,6 +102,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "counts": counts,
             "progress": _progress(run, counts, request),
             "sees_all": sees_all(controllers),
+            "is_paused": control.is_paused(),
             "is_piece": True,
         },
     )
@@ -102,7 +111,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
 def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
     """What purge runs only observe of the person's companies, and where to propose its release."""
     controllers = mine(request, READ)
-    sources = queries.observed_sources(controllers=controllers)
+    sources = run_queries.observed_sources(controllers=controllers)
     proposals = queries.proposals_of(controllers=controllers, deeds=RELEASES)
     proposed = set(proposals.values_list("controller_id", "source_id"))
     rows: list[tuple[Controller, Source | None, str]] = [
@@ -117,7 +126,9 @@ def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
         {
             "controller": controller,
             "source": source,
-            "count": queries.past_and_observed(controller, source, at=request.arrived_at).count(),
+            "count": run_queries.past_and_observed(
+                controller, source, at=request.arrived_at
+            ).count(),
             "release_url": url
             if request.user.has_perm(CHANGE, controller)
             and (controller.pk, source and source.pk) not in proposed
@@ -132,11 +143,13 @@ def _progress(run: PurgeRun, counts: RunCounts, request: SignedInRequest) -> dic
     elapsed = max((run.heartbeat_at - run.started_at).total_seconds(), 1.0)
     rate = counts.concluded / elapsed
     total = counts.begun - counts.recalled
+    if sees_all(mine(request, READ)) and run.state == PurgeRun.State.RUNNING:
+        total = max(total, run.due_count - counts.recalled)
     return {
         "done": counts.concluded,
         "total": total,
         "percent": 100 * counts.concluded // total if total else 0,
         "per_second": round(rate, 1) if rate >= 0.1 else None,
-        "left_seconds": round(counts.going / rate) if rate else None,
+        "left_seconds": round((total - counts.concluded) / rate) if rate else None,
         "heartbeat_seconds": int((request.arrived_at - run.heartbeat_at).total_seconds()),
     }

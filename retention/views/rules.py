@@ -18,10 +18,11 @@ from accounts.http import SignedInRequest
 from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
-from retention.forms import ChangedRuleForm, IntentForm, LimitForm, NewRuleForm, VersionForm
+from retention.forms import IntentForm, LimitForm, NoticeForm
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import rules as deeds
 from retention.operations.effect import effect_of_version
+from retention.operations.notices import record_notice
 from retention.operations.proposing import ProposalOpen
 from retention.operations.rules import (
     Draft,
@@ -30,7 +31,8 @@ from retention.operations.rules import (
     RuleNotInForce,
     RuleRefused,
 )
-from retention.starting_points import starting_point, starting_points
+from retention.rule_forms import ChangedRuleForm, NewRuleForm, VersionForm
+from retention.starting_points import STARTING_POINTS, starting_point
 from retention.views.guarding import check_is_mine, mine
 
 CHANGE = "retention.change_rules"
@@ -72,6 +74,7 @@ def rules(request: SignedInRequest) -> HttpResponse:
                 "controller", "purpose"
             ),
             "proposals": proposal_rows(request, controllers, DEEDS),
+            "notices": queries.notices_of(controllers=controllers),
             "uncovered_count": queries.uncovered(controllers=controllers).count(),
             "recomputations": [
                 {"row": one, "heartbeat_seconds": int((request.arrived_at - seen).total_seconds())}
@@ -93,7 +96,7 @@ def rule_new(request: SignedInRequest) -> HttpResponse:
     context: dict[str, object] = {
         "form": form,
         "rule": None,
-        "starting_points": starting_points(),
+        "starting_points": STARTING_POINTS,
         "started_from": request.GET.get("start", ""),
     }
     if not form.is_valid():
@@ -245,6 +248,31 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
             return _proposed(request, proposal)
     return render(
         request, "retention/limit_form.html", {"form": form}, status=422 if form.errors else 200
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@needs_permission(CHANGE)
+def notice_new(request: SignedInRequest) -> HttpResponse:
+    """Record a version of a company's privacy notice and the times it states."""
+    form = NoticeForm(request.POST or None, controllers=mine(request, CHANGE))
+    if form.is_valid():
+        try:
+            record_notice(
+                controller=form.cleaned_data["controller"],
+                version=form.cleaned_data["version"],
+                in_force_from=form.in_force_at(),
+                months=form.months(),
+                user=request.user,
+                now=request.arrived_at,
+            )
+        except RuleRefused as refused:
+            form.show(refused.problems)
+        else:
+            messages.success(request, _("The privacy notice is recorded."))
+            return redirect("retention:rules")
+    return render(
+        request, "retention/notice_form.html", {"form": form}, status=422 if form.errors else 200
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from audit import bodies
 from audit.events import Actor, EventRefused, EventType, Outcome, Target
-from audit.facts import FactKind
+from audit.fact_forms import FactKind
 from audit.registry import FACTS, REGISTRY
 from tests.audit.given import new, played, signed_in
 

@@ -37,6 +37,7 @@ from retention.operations.proposals import (
 from retention.operations.proposing import Intent, ProposalOpen
 from retention.operations.recompute import recompute_next
 from retention.operations.rules import (
+    Draft,
     RuleChangedMeanwhile,
     RuleRefused,
     propose_change,
@@ -46,6 +47,7 @@ from retention.operations.rules import (
 )
 from retention.operations.set_up import put_rule_in_force
 from retention.permissions import NotEntitled
+from retention.queries import rule_book
 from tests.retention.retention_factories import (
     NOW,
     draft,
@@ -357,7 +359,40 @@ class TestCoolingTime:
         agreed(proposal)
 
         assert months_kept(kept, at=NOW + COOLING - SECOND) == 6
-        assert end_of(kept, at=NOW + COOLING) is None
+        undecided = timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+        assert end_of(kept, at=NOW + COOLING) == NOW + COOLING + undecided
+
+    def test_a_new_exclusion_waits_and_can_be_taken_back(
+        self, vakka, coaching, olga, agreed, kept, sanna
+    ):
+        excluding = Draft(keep_months=0, keep_days=0, legal_basis="", is_exclusion=True)
+        proposal = propose_rule(
+            controller=vakka,
+            purpose=coaching,
+            name="None of these",
+            draft=excluding,
+            intent=WHY,
+            user=olga,
+            now=NOW,
+        )
+
+        law = agreed(proposal)
+
+        assert (law.is_shortening, law.in_force_from) == (True, NOW + COOLING)
+        assert months_kept(kept, at=NOW + COOLING - SECOND) == 6
+        take_back(proposal_id=proposal.pk, reason="No.", user=sanna, now=NOW + COOLING - SECOND)
+        assert months_kept(kept, at=NOW + 2 * COOLING) == 6
+        book = rule_book(controller=vakka, at=NOW + 2 * COOLING)
+        assert not any(terms.is_exclusion for terms in (*book.terms, *book.earlier))
+
+    def test_what_was_taken_back_is_no_time_that_held_before(self, change, agreed, sanna, vakka):
+        proposal = change(3)
+        agreed(proposal)
+        take_back(proposal_id=proposal.pk, reason="No.", user=sanna, now=NOW + SECOND)
+
+        book = rule_book(controller=vakka, at=NOW + 2 * COOLING)
+
+        assert [terms.keep_months for terms in (*book.terms, *book.earlier)] == [6]
 
     def test_a_ceiling_waits_too(self, vakka, coaching, olga, agreed, kept, rule, change):
         agreed(change(12))

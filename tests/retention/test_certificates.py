@@ -214,7 +214,7 @@ class TestIsWhatHappened:
 
     def test_many_are_written_and_read_in_pieces(self, centre, monkeypatch):
         monkeypatch.setattr(certificates, "CHUNK", 2)
-        monkeypatch.setattr("retention.queries.LINES_TOGETHER", 2)
+        monkeypatch.setattr("retention.run_queries.LINES_TOGETHER", 2)
         monkeypatch.setattr(documents, "PIECES_TOGETHER", 2)
         destroy(centre, *(centre.chat() for _ in range(5)))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Barrier, Thread
 from uuid import UUID
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connections, transaction
 from django.test import override_settings
 from django.urls import reverse
 
@@ -17,7 +18,7 @@ from recordings.models import Conversation
 from retention.models import Proposal, PurgeRun
 from retention.operations.proposals import SamePerson, approve
 from retention.operations.proposing import ProposalOpen
-from retention.operations.purge.run import PurgeStopped
+from retention.operations.purge.run import PurgeStopped, Tally, purge
 from retention.operations.releases import (
     NothingToRelease,
     propose_rules_release,
@@ -129,6 +130,33 @@ class TestTheBrake:
         assert Conversation.objects.kept().count() == 9
 
     @BRAKE
+    def test_of_calls_at_once_one_takes_what_was_released(self, centre, olga, sanna):
+        centre.capture(4)
+        stopped = run_of(centre.purge())
+        agree(propose_run_release(run=stopped, reason="Yes.", user=olga, now=clock.now()), sanna)
+        centre.capture(13)
+        together = Barrier(2)
+        tallies: list[Tally] = []
+
+        def one() -> None:
+            together.wait(timeout=20)
+            try:
+                tallies.append(purge(content=centre.listing, anchor=centre.anchor, clock=clock.now))
+            finally:
+                connections.close_all()
+
+        with centre.stage.acting_as("purge"):
+            threads = [Thread(target=one) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+        assert sorted(tally.withdrawn for tally in tallies) == [0, 4]
+        assert [tally.is_braked for tally in tallies if not tally.withdrawn] == [True]
+        assert Conversation.objects.kept().count() == 13
+
+    @BRAKE
     def test_what_is_left_is_braked_anew_if_it_is_large_still(self, centre, olga, sanna):
         centre.capture(3)
         stopped = run_of(centre.purge())
@@ -186,7 +214,7 @@ class TestTheBrake:
         stopped = run_of(centre.purge())
         agree(propose_run_release(run=stopped, reason="Yes.", user=olga, now=clock.now()), sanna)
 
-        def fail(done: int, total: int) -> None:
+        def fail(done: int, total: int, /, word: str = "") -> None:
             raise ZeroDivisionError
 
         with pytest.raises((ZeroDivisionError, PurgeStopped)):

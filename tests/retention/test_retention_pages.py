@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Controller, Purpose
+from accounts.models import Controller, PrivacyNotice, Purpose
 from accounts.roles import Role
 from audit import clock
 from audit.models import Event
@@ -22,6 +23,7 @@ from retention.models import (
     RetentionRule,
     RuleVersion,
 )
+from retention.operations.proposals import approve
 from retention.operations.proposing import Intent
 from retention.operations.rules import Draft, propose_change
 from tests import factories
@@ -58,6 +60,13 @@ def proposed(centre: factories.Centre, *, months: int = 3) -> Proposal:
     )
 
 
+def agree(proposal: Proposal) -> None:
+    """Have a second person approve it."""
+    assert proposal.controller is not None
+    second = second_officer(proposal.controller)
+    approve(proposal_id=proposal.pk, reason="Agreed.", user=second, now=clock.now())
+
+
 def refusals(page: str) -> int:
     return sum(
         f'"page":"{page}"' in body
@@ -76,6 +85,7 @@ class TestWhoMay:
             "rules": [],
             "rule_new": [],
             "limit_set": [],
+            "notice_new": [],
             "rule_change": [NOBODY],
             "rule_retire": [NOBODY],
             "proposal": [NOBODY],
@@ -96,7 +106,10 @@ class TestWhoMay:
             "purge_run_progress": [NOBODY],
             "certificate": [NOBODY],
             "certificate_file": [NOBODY],
+            "attention": [],
             "uncovered": [],
+            "undecided_conversation": [NOBODY],
+            "undecided_item": [NOBODY],
             "explain": [NOBODY],
         }
 
@@ -216,6 +229,80 @@ class TestRulePages:
         assert rule.versions.count() == 1
         assert again.status == 422
         assert "Another proposal about this awaits a second person" in again.text
+
+    def test_a_rule_says_all_it_can_and_keeps_it_when_it_is_changed(self, centre, olga):
+        claims = factories.purpose("claims")
+        said: dict[str, Any] = {
+            "directions": ["inbound"],
+            "shortest_seconds": 30,
+            "longest_seconds": 600,
+            "outcomes": "sale, no-answer",
+            "languages": "sv,fi",
+            "tags": "complaint,  very angry ",
+            "trigger": "claim.closed",
+            "cap_months": 60,
+            "statute": "Act 1/2020",
+        }
+        filled_in = new_rule(centre.vakka, claims, **said)
+
+        asked = olga.post(reverse("retention:rule_new"), filled_in)
+        done = olga.post(reverse("retention:rule_new"), {**filled_in, "confirmed": "yes"})
+        proposal = Proposal.objects.open().get()
+        proposed_page = olga.get(reverse("retention:proposal", args=[proposal.pk])).text
+        agree(proposal)
+
+        version = RuleVersion.objects.get(rule__purpose=claims)
+        assert (asked.status, done.status) == (200, 302)
+        assert "24 months from: Closing of the claim, at most 60 months" in proposed_page
+        assert "tags: complaint, very angry" in proposed_page
+        assert "Act 1/2020" in proposed_page
+        assert (version.outcomes, version.languages) == (["sale", "no-answer"], ["sv", "fi"])
+        assert version.tags == ["complaint", "very angry"]
+        assert (version.trigger, version.cap_months) == ("claim.closed", 60)
+        page = olga.get(reverse("retention:rule_change", args=[version.rule_id])).text
+        assert 'value="sale, no-answer"' in page
+        assert "<details open>" in page
+        assert "24 months from: Closing of the claim, at most 60 months" in page
+        assert "From the customer · 30 to 600 s · outcome: sale, no-answer" in page
+
+    def test_a_template_that_counts_from_an_event_fills_in_its_cap(self, centre, olga):
+        page = olga.get(f"{reverse('retention:rule_new')}?start=claims").text
+
+        assert '<option value="claim.closed" selected>' in page
+        assert 'name="cap_months" value="120"' in page
+
+    def test_an_exclusion_needs_no_time_and_no_basis(self, centre, olga):
+        evidence = factories.purpose("evidence")
+        filled_in = new_rule(centre.vakka, evidence, is_exclusion="on", legal_basis="")
+
+        asked = olga.post(reverse("retention:rule_new"), filled_in)
+        done = olga.post(reverse("retention:rule_new"), {**filled_in, "confirmed": "yes"})
+        agree(Proposal.objects.open().get())
+
+        version = RuleVersion.objects.get(rule__purpose=evidence)
+        assert done.status == 302
+        assert "it takes effect 7 days after its approval" in asked.text
+        assert version.is_shortening
+        assert (version.is_exclusion, version.keep_months, version.legal_basis) == (True, 0, "")
+        assert "Excluded: never used for this purpose" in olga.get(reverse("retention:rules")).text
+
+    def test_a_privacy_notice_is_recorded_once_and_listed(self, centre, olga):
+        path = reverse("retention:notice_new")
+        notice = {
+            "controller": centre.vakka.pk,
+            "version": "2026-05",
+            "in_force_from": "2026-05-01",
+            "months_coaching": 6,
+        }
+
+        done = olga.post(path, notice)
+        again = olga.post(path, notice)
+
+        row = PrivacyNotice.objects.get()
+        assert (done.status, again.status) == (302, 422)
+        assert row.in_force_from == datetime(2026, 4, 30, 21, 0, tzinfo=UTC)
+        assert row.times.get().months == 6
+        assert "2026-05" in olga.get(reverse("retention:rules")).text
 
     def test_retiring_asks_first(self, centre, olga):
         rule = RetentionRule.objects.get(controller=centre.vakka)

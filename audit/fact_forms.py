@@ -1,4 +1,4 @@
-"""The forms a fact of an event can have; none can hold a name, an address or free text."""
+"""The forms that facts of events have; none can hold a name, an address or free text."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -27,16 +27,12 @@ class FactKind(Enum):
     DIGEST = "digest"
 
 
-def written(kind: FactKind, value: object) -> object:
-    """The value as a body holds it, or None if it has not that form."""
-    return _WRITERS[kind](value)
-
-
 def instant(at: datetime) -> str:
     """An aware datetime as events hold it: UTC, microseconds, `Z`."""
     if at.tzinfo is None:
         raise EventRefused("A time without a zone is no instant.")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # A fifth of what strftime takes, and each event has two.
+    return f"{at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _uuid(value: object) -> str | None:
@@ -49,10 +45,10 @@ def _code(value: object) -> str | None:
 
 
 def _integer_up_to(largest: int) -> Callable[[object], int | None]:
-    def form(value: object) -> int | None:
+    def written(value: object) -> int | None:
         return value if type(value) is int and 0 <= value <= largest else None
 
-    return form
+    return written
 
 
 def _flag(value: object) -> bool | None:
@@ -60,13 +56,13 @@ def _flag(value: object) -> bool | None:
 
 
 def _list_of(one: Callable[[object], str | None]) -> Callable[[object], list[str] | None]:
-    def form(value: object) -> list[str] | None:
+    def written(value: object) -> list[str] | None:
         if not isinstance(value, list) or len(value) > LONGEST_LIST:
             return None
         members = [text for member in value if (text := one(member)) is not None]
         return members if len(members) == len(value) else None
 
-    return form
+    return written
 
 
 def _instant(value: object) -> str | None:
@@ -82,7 +78,7 @@ def _digest(value: object) -> str | None:
     return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
 
 
-_WRITERS: Mapping[FactKind, Callable[[object], object]] = {
+WRITERS: Mapping[FactKind, Callable[[object], object]] = {
     FactKind.UUID: _uuid,
     FactKind.UUIDS: _list_of(_uuid),
     FactKind.CODE: _code,
