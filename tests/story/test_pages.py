@@ -190,10 +190,11 @@ def _make_rules_of_all_kinds(centre: Centre) -> None:
         "user": centre.person("olga"),
         "now": clock.now(),
     }
-    for code, draft in (("claims", by_event), ("evidence", by_event), ("evidence", exclusion)):
+    claims, evidence = factories.purpose("claims"), factories.purpose("evidence")
+    for purpose, draft in ((claims, by_event), (evidence, by_event), (evidence, exclusion)):
         create_rule(
-            purpose=factories.purpose(code),
-            name=f"{code} {draft.is_exclusion}",
+            purpose=purpose,
+            name=f"{purpose.code} {draft.is_exclusion}",
             draft=draft,
             **told,
         )
