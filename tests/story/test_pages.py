@@ -58,6 +58,8 @@ NO_PAGES = {
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
+    *("retention/purge-runs/pause/", "retention/purge-runs/resume/"),
+    "retention/purge-runs/<uuid:run_id>/stop/",
     *("audit/<slug:log>/consistency/", "audit/<slug:log>/events/<uuid:event_id>/proof/"),
 }
 
