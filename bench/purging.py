@@ -40,12 +40,6 @@ SEAL_EVERY_SECONDS = "0.2"
 LOOK_EVERY_SECONDS = 0.05
 KEPT_CONNECTIONS = 1_000
 WORKERS = 2
-# Once so many, and then so many more: memory may not follow.
-MEMORY_CONVERSATIONS = {Scale.SMALL: (500, 2_000), Scale.FULL: (10_000, 100_000)}
-MOST_MEGABYTES = 50
-# Its second of rest is not what is measured here.
-SEAL_EVERY_SECONDS = "0.2"
-LOOK_EVERY_SECONDS = 0.05
 PATIENCE_SECONDS = 600
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -134,18 +128,12 @@ def _purged(centre: Centre, due: Due, workers: int) -> float:
             purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
         else:
             _by_command(centre, workers)
-        purged = time.perf_counter()
     while Destruction.objects.uncertified().exists() or (
         Certificate.objects.filter(seal=None).exists()
     ):
         certificates.issue_due(now=clock.now())
         time.sleep(LOOK_EVERY_SECONDS)
     took = time.perf_counter() - began
-    if os.environ.get("TELL"):
-        print(
-            f"{workers} purge {purged - began:.2f} certificate {took - purged + began:.2f}",
-            file=sys.stderr,
-        )
     require_gone(due)
     require_same(left_in_store(centre, [key for key, _ in due.objects]), 0, "Versions left")
     require_same(_events(due), len(due.ids), "Events of destruction")

@@ -161,7 +161,8 @@ def proxied(upstream: str) -> Iterator[Proxy]:
         left = asyncio.all_tasks(loop)
         for each in left:
             each.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
         loop.close()
 
     thread = threading.Thread(target=run, name="proxy", daemon=True)

@@ -584,7 +584,7 @@ class TestTold:
         assert event.outcome == "deny"
 
     def test_without_the_anchors_identity_it_is_incomplete(self, acting_as, sealed):
-        with acting_as("web"):
+        with acting_as("web"), override_settings(S3_ANCHOR_READ_ACCESS_KEY=None):
             verdict = verify_and_tell(log=LOG, actor=Actor.system("test"))
 
         assert verdict.state is State.INCOMPLETE

@@ -62,6 +62,8 @@ NO_PAGES = {
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
+    *("retention/purge-runs/pause/", "retention/purge-runs/resume/"),
+    "retention/purge-runs/<uuid:run_id>/stop/",
     *("audit/<slug:log>/consistency/", "audit/<slug:log>/events/<uuid:event_id>/proof/"),
 }
 
@@ -210,10 +212,11 @@ def _make_rules_of_all_kinds(centre: Centre) -> None:
         "user": centre.person("olga"),
         "now": clock.now(),
     }
-    for code, draft in (("claims", by_event), ("evidence", by_event), ("evidence", exclusion)):
+    claims, evidence = factories.purpose("claims"), factories.purpose("evidence")
+    for purpose, draft in ((claims, by_event), (evidence, by_event), (evidence, exclusion)):
         create_rule(
-            purpose=factories.purpose(code),
-            name=f"{code} {draft.is_exclusion}",
+            purpose=purpose,
+            name=f"{purpose.code} {draft.is_exclusion}",
             draft=draft,
             **told,
         )
