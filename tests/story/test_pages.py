@@ -175,7 +175,7 @@ def furnish(centre: Centre) -> None:
     log, now = centre.vakka.pk, clock.now()
     Source.objects.create(slug="chats", name="Chats", controller=centre.vakka)
     propose_change(
-        rule=RetentionRule.objects.get(controller=centre.vakka),
+        rule=RetentionRule.objects.get(controller=centre.vakka, purpose=centre.coaching),
         draft=Draft(keep_months=3, keep_days=0, legal_basis="6.1.f"),
         based_on=1,
         intent=Intent("Six months are too long for coaching."),
