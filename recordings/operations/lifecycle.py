@@ -9,7 +9,7 @@ from typing import Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 
 from audit.events import Actor, EventType, FactValue, NewEvent, Target
@@ -22,9 +22,8 @@ from recordings.models import (
     PermittedUse,
     Segment,
     among,
-    uuid_array,
 )
-from recordings.operations import uses
+from recordings.operations import content_rows, uses
 
 METHODS = ["cryptographic_erase", "delete"]
 # Why something is destroyed that is not due by its own row.
@@ -33,26 +32,6 @@ LEDGER = "ledger"
 _ASKED = (
     *("controller_id", "kind", "state", "ended_at"),
     *("destroy_after", "uncovered_at", "key_destroyed_at"),
-)
-
-# By SQL, since Django would first read what is to go.
-_DELETE_PEAKS = """
-DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog
-WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])
-  AND rendition.stored_object_id IS NULL
-"""
-# In the order of what names what.
-_DELETE_CONTENT = (
-    "DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog "
-    "WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])",
-    "DELETE FROM recordings_dialog WHERE conversation_id = ANY(%s::uuid[])",
-    "DELETE FROM recordings_storedobject WHERE conversation_id = ANY(%s::uuid[])",
-    "UPDATE recordings_segment SET agent_id = NULL "
-    "WHERE conversation_id = ANY(%s::uuid[]) AND agent_id IS NOT NULL",
-    "DELETE FROM recordings_party WHERE conversation_id = ANY(%s::uuid[])",
-    "DELETE FROM recordings_businessreference WHERE conversation_id = ANY(%s::uuid[])",
-    "DELETE FROM recordings_permitteduse WHERE conversation_id = ANY(%s::uuid[]) "
-    "AND only_for_id IS NOT NULL",
 )
 
 
@@ -192,8 +171,7 @@ def _destroy_keys(
     reason: str | None = None,
 ) -> None:
     ids = [pk for pk, _ in rows]
-    with connection.cursor() as cursor:
-        cursor.execute(_DELETE_PEAKS, [uuid_array(ids)])
+    content_rows.delete_peaks(conversation_ids=ids)
     Dialog.objects.filter(among("conversation_id", ids)).update(sealed_name=None)
     Party.objects.filter(among("conversation_id", ids)).update(sealed_details=None)
     Conversation.objects.filter(among("pk", ids)).update(
@@ -310,9 +288,7 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
         ).values_list("pk", "controller_id", "uncovered_at", "destroy_after")
     )
     ids = [pk for pk, *_ in rows]
-    with connection.cursor() as cursor:
-        for statement in _DELETE_CONTENT:
-            cursor.execute(statement, [uuid_array(ids)])
+    content_rows.delete_all(conversation_ids=ids)
     Conversation.objects.filter(among("pk", ids)).update(
         state=Conversation.State.DESTROYED,
         destroyed_at=now,
