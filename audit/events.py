@@ -50,6 +50,8 @@ class EventType(StrEnum):
     RULE_CHANGED = "rule.changed"
     RULE_RETIRED = "rule.retired"
     PURPOSE_LIMIT_CHANGED = "purpose_limit.changed"
+    SIMULATION_REQUESTED = "simulation.requested"
+    SIMULATION_VIEWED = "simulation.viewed"
 
     MATTER_OPENED = "matter.opened"
     MATTER_CLOSED = "matter.closed"

@@ -182,7 +182,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     ),
     T.CONVERSATION_EXPLAINED: _rule(
         _("It was asked why a conversation is kept"),
-        "rule rules uses state destroy_after held",
+        "rule rules uses state destroy_after held until",
         needs="conversation",
     ),
     T.CONVERSATION_REFUSED: _rule(_("A conversation was refused"), "reason state kind page", DENY),
@@ -214,6 +214,8 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURPOSE_LIMIT_CHANGED: _rule(
         _("The limits of a purpose were changed"), "months days changed version legal_basis"
     ),
+    T.SIMULATION_REQUESTED: _rule(_("A change of rules was simulated"), "rules count"),
+    T.SIMULATION_VIEWED: _rule(_("A simulated change of rules was looked at"), "rules count"),
     T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(

@@ -219,12 +219,21 @@ PERSONAL_DATA: dict[str, Declaration] = {
         staff_reference="created_by",
     ),
     "retention.PurposeLimit": _declare(
-        _STAYS, none="id controller purpose floor_months ceiling_months source"
+        _STAYS,
+        none="id controller purpose floor_months ceiling_months source number in_force_from "
+        "created_at",
     ),
     "retention.Recomputation": _declare(
         _STAYS,
         none="id controller requested_at heartbeat_at finished_at replaced_at reached total_count "
         "done_count changed_count",
+    ),
+    "retention.Simulation": _declare(
+        _NOT_YET,
+        none="id controllers changes at asked_at heartbeat_at finished_at needs_person_at attempts "
+        "done_count total_count",
+        contact="result",
+        staff_reference="asked_by",
     ),
     "retention.Matter": _declare(
         _EVIDENCE,

@@ -227,6 +227,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"expires": 60},
     },
+    "simulations": {
+        "task": "retention.tasks.run_simulations",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "certificates": {
         "task": "retention.tasks.issue_certificates",
         "schedule": 60,

@@ -163,6 +163,18 @@ class LimitForm(WithProblems):
         _only(self.fields["controller"], controllers)
 
 
+class MomentForm(forms.Form):
+    """The time as of which something is shown; empty is now."""
+
+    at = forms.DateTimeField(
+        label=_("As it stood at"),
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+        ),
+    )
+
+
 class MatterForm(WithProblems):
     """A matter that is to be opened."""
 

@@ -11,6 +11,7 @@ _READ = [
     ("SELECT", "TABLE retention_recomputation"),
     ("SELECT", "TABLE retention_retentionrule"),
     ("SELECT", "TABLE retention_ruleversion"),
+    ("SELECT", "TABLE retention_simulation"),
 ]
 _HOLD = [
     ("INSERT, UPDATE (lifted_at, lifted_by_id)", "TABLE retention_hold"),
@@ -23,8 +24,17 @@ _RULE = [
     ("INSERT, UPDATE", "TABLE retention_retentionrule"),
     # A version is never changed, only followed by another.
     ("INSERT", "TABLE retention_ruleversion"),
-    ("INSERT, UPDATE, DELETE", "TABLE retention_purposelimit"),
+    ("INSERT", "TABLE retention_purposelimit"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
+    ("INSERT", "TABLE retention_simulation"),
+]
+# Who asks for a simulation does not answer it.
+_SIMULATE = [
+    (
+        "UPDATE (heartbeat_at, finished_at, needs_person_at, attempts, done_count, total_count, "
+        "result)",
+        "TABLE retention_simulation",
+    )
 ]
 _CERTIFY = [
     # What is certified comes onto one certificate, and this is sealed once; nothing else changes.
@@ -51,6 +61,10 @@ _PURGE = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD + _RULE,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + [("UPDATE", "TABLE retention_recomputation")],
+    "tallenne_work": _READ
+    + _HOLD
+    + _CERTIFY
+    + _SIMULATE
+    + [("UPDATE", "TABLE retention_recomputation")],
     "tallenne_purge": _READ + _PURGE,
 }

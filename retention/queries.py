@@ -14,7 +14,8 @@ from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
 from accounts.models import Controller, RoleAssignment, User
 from accounts.roles import Role
 from recordings.models import Conversation, Segment
-from retention.matching import Contact, Decision, Limit, Stretch, Terms, decide
+from retention.contacts import contact_of
+from retention.matching import Decision, Limit, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
@@ -59,7 +60,7 @@ def terms_of(version: RuleVersion) -> Terms:
 
 
 def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
-    """Read the rule versions in force at that time, and the limits."""
+    """Read the rule versions and the limits in force at that time."""
     versions = (
         RuleVersion.objects.in_force(at=at)
         .filter(rule__controller=controller)
@@ -67,7 +68,7 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
     )
     limits = {
         limit.purpose_id: Limit(limit.floor_months, limit.ceiling_months)
-        for limit in PurposeLimit.objects.filter(controller=controller)
+        for limit in PurposeLimit.objects.in_force(at=at).filter(controller=controller)
     }
     return RuleBook(
         terms=tuple(terms_of(version) for version in versions),
@@ -77,30 +78,15 @@ def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
 
 
 def last_change(controller: Controller) -> datetime | None:
-    """When the controller's rules were last changed."""
-    found = RuleVersion.objects.filter(rule__controller=controller).aggregate(
-        last=Max("created_at")
-    )
-    last: datetime | None = found["last"]
-    return last
-
-
-def contact_of(conversation: Conversation, *, zone: ZoneInfo) -> Contact:
-    """The conversation as matching sees it; prefetch `segments__queue` for many."""
-    segments = list(
-        conversation.segments.all()
-        if "segments" in getattr(conversation, "_prefetched_objects_cache", {})
-        else conversation.segments.select_related("queue")
-    )
-    return Contact(
-        kind=conversation.kind,
-        ended_at=conversation.ended_at,
-        stretches=tuple(Stretch(segment.team_id, segment.queue_id) for segment in segments),
-        may_hold_health_data=any(
-            segment.queue is not None and segment.queue.holds_health_data for segment in segments
-        ),
-        zone=zone,
-    )
+    """When the controller's rules or limits were last changed."""
+    found = [
+        changes.aggregate(last=Max("created_at"))["last"]
+        for changes in (
+            RuleVersion.objects.filter(rule__controller=controller),
+            PurposeLimit.objects.filter(controller=controller),
+        )
+    ]
+    return max((last for last in found if last is not None), default=None)
 
 
 def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:
@@ -164,9 +150,10 @@ def newest_version(rule: RetentionRule) -> RuleVersion:
 
 
 def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
-    """The floors and ceilings by company and purpose."""
+    """The newest floors and ceilings by company and purpose."""
     return (
-        PurposeLimit.objects.filter(controller__in=controllers)
+        PurposeLimit.objects.newest()
+        .filter(controller__in=controllers)
         .select_related("controller", "purpose")
         .order_by("controller__name", "purpose__code")
     )

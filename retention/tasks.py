@@ -10,7 +10,7 @@ from celery import shared_task
 from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreUnavailable
-from retention.operations import certificates, mirror
+from retention.operations import certificates, mirror, simulate
 from retention.operations.purge.heartbeat import beat
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
@@ -49,6 +49,13 @@ def recompute_uses() -> None:
     """Cover conversations anew whose rules have changed, until all are done."""
     keyring = FileKeyring.from_settings()
     while recompute_next(now=clock.now(), keyring=keyring):
+        pass
+
+
+@shared_task(acks_late=True)
+def run_simulations() -> None:
+    """Do the simulations that wait; what is killed the next minute's begins again."""
+    while simulate.run_next(clock=clock.now):
         pass
 
 

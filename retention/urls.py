@@ -11,6 +11,12 @@ urlpatterns = [
     path("rules/limit/", views.limit_set, name="limit_set"),
     path("rules/<uuid:rule_id>/", views.rule_change, name="rule_change"),
     path("rules/<uuid:rule_id>/retire/", views.rule_retire, name="rule_retire"),
+    path("simulations/<uuid:simulation_id>/", views.simulation, name="simulation"),
+    path(
+        "simulations/<uuid:simulation_id>/progress/",
+        views.simulation_progress,
+        name="simulation_progress",
+    ),
     path("matters/", views.matters, name="matters"),
     path("matters/new/", views.matter_new, name="matter_new"),
     path("matters/<uuid:matter_id>/", views.matter, name="matter"),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
-from recordings.keyring import Keyring, kek_name
+from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring, kek_name
 from recordings.models import Conversation, PermittedUse
 
 
@@ -64,17 +65,49 @@ def write_uses(
     locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
     if locked.state != Conversation.State.KEPT:
         raise NotKept
-    changed = _replace(locked, uses)
-    ends_at = max((use.until_at for use in uses), default=None)
-    if locked.destroy_after != ends_at:
-        locked.destroy_after = ends_at
+    changed = bool(_replace({conversation.pk: uses}))
+    if _ends_otherwise(locked, uses):
         locked.save(update_fields=["destroy_after"])
         changed = True
-    conversation.destroy_after = ends_at
+    conversation.destroy_after = locked.destroy_after
     conversation.hold_count = locked.hold_count
     if keyring is not None:
         rewrap(conversation=conversation, keyring=keyring)
     return changed
+
+
+@transaction.atomic
+def write_uses_of_many(
+    *, uses: Mapping[UUID, Sequence[NewUse]], keyring: Keyring | None = None
+) -> dict[UUID, Conversation]:
+    """
+    Do the same for many conversations, by id, in a few statements; those it is not needed for cost
+    none.
+
+    A content key that is lost or does not fit is left as it is: it must not keep the end of its
+    conversation as it was. Returns the rows of those of which anything changed, by id.
+
+    Raises:
+        NotKept: one of them is withdrawn or destroyed; nothing was written.
+        KeyringUnavailable: nothing was written.
+    """
+    rows = Conversation.objects.select_for_update(no_key=True).filter(pk__in=list(uses))
+    locked = {row.pk: row for row in rows.order_by("pk")}
+    if any(row.state != Conversation.State.KEPT for row in locked.values()):
+        raise NotKept
+    changed = _replace({pk: uses[pk] for pk in locked})
+    written = []
+    for row in locked.values():
+        is_moved = _ends_otherwise(row, uses[row.pk])
+        if is_moved:
+            changed.add(row.pk)
+        if keyring is not None:
+            with suppress(KeyMissing, KeyDoesNotFit):
+                is_moved |= _rewrap(row, keyring)
+        if is_moved:
+            written.append(row)
+    Conversation.objects.bulk_update(written, ["destroy_after", "wrapped_key", "kek_name"])
+    return {pk: locked[pk] for pk in changed}
 
 
 @transaction.atomic
@@ -88,43 +121,61 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
         KeyringUnavailable, KeyMissing, KeyDoesNotFit: the row is as it was.
     """
     locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
-    name = kek_name_for(locked)
-    if locked.wrapped_key is None or not locked.kek_name or locked.kek_name == name:
+    if not _rewrap(locked, keyring):
         return False
-    context = locked.pk.bytes
-    content_key = keyring.unwrap(
-        kek_name=locked.kek_name, wrapped_key=bytes(locked.wrapped_key), context=context
-    )
-    locked.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
-    locked.kek_name = name
     locked.save(update_fields=["wrapped_key", "kek_name"])
-    conversation.wrapped_key, conversation.kek_name = locked.wrapped_key, name
+    conversation.wrapped_key, conversation.kek_name = locked.wrapped_key, locked.kek_name
     return True
 
 
-def _replace(conversation: Conversation, uses: Sequence[NewUse]) -> bool:
-    """Bring the rows of rule authority into line, touching only those that differ."""
-    wanted = {(use.purpose, use.authority): use for use in uses}
-    changed = False
-    rows = conversation.permitted_uses.filter(authority_kind=PermittedUse.AuthorityKind.RULE)
+def _rewrap(row: Conversation, keyring: Keyring) -> bool:
+    """Wrap the key in the instance anew where it belongs under another; say whether it did."""
+    name = kek_name_for(row)
+    if row.wrapped_key is None or not row.kek_name or row.kek_name == name:
+        return False
+    context = row.pk.bytes
+    content_key = keyring.unwrap(
+        kek_name=row.kek_name, wrapped_key=bytes(row.wrapped_key), context=context
+    )
+    row.wrapped_key = keyring.wrap(kek_name=name, content_key=content_key, context=context)
+    row.kek_name = name
+    return True
+
+
+def _ends_otherwise(row: Conversation, uses: Sequence[NewUse]) -> bool:
+    """Give the instance the latest end of the uses; say whether it had another."""
+    ends_at = max((use.until_at for use in uses), default=None)
+    if row.destroy_after == ends_at:
+        return False
+    row.destroy_after = ends_at
+    return True
+
+
+def _replace(uses: Mapping[UUID, Sequence[NewUse]]) -> set[UUID]:
+    """Bring the rows of rule authority into line, touching only those that differ; say whose."""
+    wanted = {(pk, use.purpose, use.authority): use for pk, some in uses.items() for use in some}
+    gone, moved = [], []
+    rows = PermittedUse.objects.filter(
+        conversation__in=list(uses), authority_kind=PermittedUse.AuthorityKind.RULE
+    )
     for row in rows:
-        use = wanted.pop((row.purpose_id, row.authority), None)
+        use = wanted.pop((row.conversation_id, row.purpose_id, row.authority), None)
         if use is None:
-            row.delete()
-            changed = True
+            gone.append(row)
         elif (row.from_at, row.until_at) != (use.from_at, use.until_at):
             row.from_at, row.until_at = use.from_at, use.until_at
-            row.save(update_fields=["from_at", "until_at"])
-            changed = True
+            moved.append(row)
+    PermittedUse.objects.filter(pk__in=[row.pk for row in gone]).delete()
+    PermittedUse.objects.bulk_update(moved, ["from_at", "until_at"])
     PermittedUse.objects.bulk_create(
         PermittedUse(
-            conversation=conversation,
+            conversation_id=pk,
             purpose_id=use.purpose,
             from_at=use.from_at,
             until_at=use.until_at,
             authority_kind=PermittedUse.AuthorityKind.RULE,
             authority=use.authority,
         )
-        for use in wanted.values()
+        for (pk, _purpose, _authority), use in wanted.items()
     )
-    return changed or bool(wanted)
+    return {row.conversation_id for row in [*gone, *moved]} | {pk for pk, *_rest in wanted}

@@ -3,6 +3,7 @@
 from retention.models.holds import Hold, Matter, MatterHandler
 from retention.models.purge import Certificate, Destruction, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
+from retention.models.simulations import Simulation
 
 __all__ = [
     "Certificate",
@@ -15,4 +16,5 @@ __all__ = [
     "Recomputation",
     "RetentionRule",
     "RuleVersion",
+    "Simulation",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -13,6 +13,9 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Controller, Purpose, User
 from recordings.models import Conversation
+
+# Since when a limit is in force of which nothing is known but that it was there.
+FROM_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class RetentionRule(models.Model):
@@ -111,8 +114,31 @@ class RuleVersion(models.Model):
         return f"{self.rule_id} v{self.number}"
 
 
+class PurposeLimitQuerySet(models.QuerySet["PurposeLimit"]):
+    """Names for when a version of a limit bounds."""
+
+    def in_force(self, *, at: datetime) -> Self:
+        """The newest version for each company and purpose at that time."""
+        return self._newest_of(PurposeLimit.objects.filter(in_force_from__lte=at))
+
+    def newest(self) -> Self:
+        """The last version for each company and purpose, whether or not it bounds yet."""
+        return self._newest_of(PurposeLimit.objects.all())
+
+    def _newest_of(self, versions: models.QuerySet[PurposeLimit]) -> Self:
+        newest = versions.filter(
+            controller=OuterRef("controller"), purpose=OuterRef("purpose")
+        ).order_by("-number")
+        return self.filter(pk=Subquery(newest.values("pk")[:1]))
+
+
 class PurposeLimit(models.Model):
-    """The shortest and the longest that a purpose allows at one controller, in calendar months."""
+    """
+    The shortest and the longest that a purpose allows at one controller, in calendar months.
+
+    From a time on; never changed, only followed by another version. One without any bound lifts
+    the one before.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
@@ -120,10 +146,17 @@ class PurposeLimit(models.Model):
     floor_months = models.PositiveSmallIntegerField(null=True, blank=True)
     ceiling_months = models.PositiveSmallIntegerField(null=True, blank=True)
     source = models.CharField(max_length=300, help_text=_("The statute or decision it rests on."))
+    number = models.PositiveIntegerField(default=1)
+    in_force_from = models.DateTimeField(default=FROM_THE_BEGINNING)
+    created_at = models.DateTimeField(default=FROM_THE_BEGINNING)
+
+    objects = PurposeLimitQuerySet.as_manager()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(name="purpose_limit_once", fields=["controller", "purpose"]),
+            models.UniqueConstraint(
+                name="purpose_limit_version_once", fields=["controller", "purpose", "number"]
+            ),
             models.CheckConstraint(
                 name="purpose_limit_floor_below_ceiling",
                 condition=Q(floor_months=None)

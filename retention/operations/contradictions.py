@@ -161,7 +161,7 @@ def _of_scope(controller: Controller, draft: Draft) -> Iterator[Problem]:
 
 
 def _of_limits(controller: Controller, purpose: Purpose, draft: Draft) -> Iterator[Problem]:
-    limit = PurposeLimit.objects.filter(controller=controller, purpose=purpose).first()
+    limit = PurposeLimit.objects.newest().filter(controller=controller, purpose=purpose).first()
     if limit is None or any(_of_time(draft)):
         return
     keep = {"months": draft.keep_months, "days": draft.keep_days}

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from audit.events import Actor, EventType, FactValue, Target
-from audit.operations import append
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
+from audit.operations import append_many
 from recordings.keyring import Keyring
 from recordings.models import Conversation
-from recordings.operations.uses import NewUse, write_uses
+from recordings.operations.uses import NewUse, write_uses, write_uses_of_many
 from retention.matching import Decision
 from retention.operations.rule_lock import wait_for_change
 from retention.queries import RuleBook, decisions_for, last_change, rule_book
@@ -38,24 +38,30 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
     write_uses(conversation=conversation, uses=uses, keyring=keyring)
-    _append_covered(conversation, uses, decisions, now)
+    append_many(events=[_covered(conversation, uses, decisions, now)])
 
 
 @transaction.atomic
 def cover_anew(
-    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None = None
-) -> bool:
+    *,
+    conversations: Sequence[Conversation],
+    book: RuleBook,
+    now: datetime,
+    keyring: Keyring | None = None,
+) -> int:
     """
-    Write the uses that the book gives a conversation that was covered before.
+    Write the uses that the book gives conversations of one company that were covered before.
 
-    Returns whether anything changed; only then there is an event. Raises as `cover` does.
+    Prefetch `segments__queue`. Returns of how many anything changed; only those have an event.
+    Raises as `write_uses_of_many` does.
     """
-    decisions = decisions_for(conversation, book=book)
-    uses = uses_from(decisions, conversation=conversation)
-    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring)
-    if changed:
-        _append_covered(conversation, uses, decisions, now)
-    return changed
+    decisions = {one.pk: decisions_for(one, book=book) for one in conversations}
+    uses = {one.pk: uses_from(decisions[one.pk], conversation=one) for one in conversations}
+    changed = write_uses_of_many(uses=uses, keyring=keyring)
+    append_many(
+        events=[_covered(row, uses[pk], decisions[pk], now) for pk, row in sorted(changed.items())]
+    )
+    return len(changed)
 
 
 def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> list[NewUse]:
@@ -72,9 +78,9 @@ def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> l
     ]
 
 
-def _append_covered(
+def _covered(
     conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
-) -> None:
+) -> NewEvent:
     facts: dict[str, FactValue] = {
         "rules": sorted(use.authority for use in uses),
         "uses": len(uses),
@@ -83,7 +89,7 @@ def _append_covered(
         facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
     else:
         facts["destroy_after"] = conversation.destroy_after
-    append(
+    return NewEvent(
         event_type=EventType.CONVERSATION_COVERED,
         actor=ACTOR,
         now=now,

@@ -9,14 +9,14 @@ from celery import current_app
 from django.db import transaction
 
 from accounts.models import Controller
-from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
+from recordings.keyring import Keyring
 from recordings.models import Conversation
 from retention.models import Recomputation
 from retention.operations.cover import cover_anew
-from retention.queries import RuleBook, rule_book
+from retention.queries import rule_book
 
 TASK = "retention.tasks.recompute_uses"
-BATCH_SIZE = 200
+BATCH_SIZE = 500
 
 
 def request_recomputation(*, controller: Controller, now: datetime) -> Recomputation:
@@ -60,8 +60,9 @@ def recompute_next(
         return None
     book = rule_book(controller=recomputation.controller, at=now)
     conversations = _next_kept(recomputation, batch_size)
-    for conversation in conversations:
-        recomputation.changed_count += _cover_anyway(conversation, now, keyring, book)
+    recomputation.changed_count += cover_anew(
+        conversations=conversations, book=book, now=now, keyring=keyring
+    )
     recomputation.done_count += len(conversations)
     recomputation.heartbeat_at = now
     if conversations:
@@ -84,13 +85,3 @@ def _next_kept(recomputation: Recomputation, batch_size: int) -> list[Conversati
     if recomputation.reached is not None:
         rows = rows.filter(pk__gt=recomputation.reached)
     return list(rows[:batch_size])
-
-
-def _cover_anyway(
-    conversation: Conversation, now: datetime, keyring: Keyring | None, book: RuleBook
-) -> bool:
-    """Cover it; a content key that is lost must not keep the end of its conversation as it was."""
-    try:
-        return cover_anew(conversation=conversation, now=now, keyring=keyring, book=book)
-    except (KeyMissing, KeyDoesNotFit):
-        return cover_anew(conversation=conversation, now=now, book=book)

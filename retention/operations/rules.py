@@ -171,7 +171,9 @@ def set_limit(
     now: datetime,
 ) -> PurposeLimit:
     """
-    Set the shortest and the longest time of a purpose, and have uses computed anew.
+    Set the shortest and the longest time of a purpose from now on, and have uses computed anew.
+
+    What was set before stays as the version before.
 
     Raises:
         NotEntitled: as `create_rule`.
@@ -180,24 +182,24 @@ def set_limit(
     """
     check_can_change_rules(user=user, controller=controller)
     change_alone(controller.pk)
-    _refuse_if(
-        problems_of_limit(
-            controller=controller,
-            purpose=purpose,
-            floor_months=floor_months,
-            ceiling_months=ceiling_months,
-            source=source,
-            at=now,
-        )
-    )
-    limit, _created = PurposeLimit.objects.update_or_create(
+    check_limit(
         controller=controller,
         purpose=purpose,
-        defaults={
-            "floor_months": floor_months,
-            "ceiling_months": ceiling_months,
-            "source": source.strip(),
-        },
+        floor_months=floor_months,
+        ceiling_months=ceiling_months,
+        source=source,
+        now=now,
+    )
+    newest = PurposeLimit.objects.newest().filter(controller=controller, purpose=purpose).first()
+    limit = PurposeLimit.objects.create(
+        controller=controller,
+        purpose=purpose,
+        floor_months=floor_months,
+        ceiling_months=ceiling_months,
+        source=source.strip(),
+        number=newest.number + 1 if newest else 1,
+        in_force_from=now,
+        created_at=now,
     )
     changed = [
         f"{name}:{'none' if months is None else months}"
@@ -210,7 +212,7 @@ def set_limit(
         log=controller.pk,
         target=Target("purpose_limit", str(limit.pk)),
         purpose=purpose.code,
-        facts={"changed": changed},
+        facts={"changed": changed, "version": limit.number},
         detail={"source": source.strip()},
     )
     request_recomputation(controller=controller, now=now)
@@ -230,6 +232,28 @@ def check_draft(
             *(problems_of_name(controller=controller, name=name) if name is not None else ()),
             *problems_of_terms(controller=controller, purpose=purpose, draft=draft),
         ]
+    )
+
+
+def check_limit(
+    *,
+    controller: Controller,
+    purpose: Purpose,
+    floor_months: int | None,
+    ceiling_months: int | None,
+    source: str,
+    now: datetime,
+) -> None:
+    """Raise RuleRefused if the limits could not be set; the deed asks again."""
+    _refuse_if(
+        problems_of_limit(
+            controller=controller,
+            purpose=purpose,
+            floor_months=floor_months,
+            ceiling_months=ceiling_months,
+            source=source,
+            at=now,
+        )
     )
 
 

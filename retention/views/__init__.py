@@ -14,6 +14,7 @@ from retention.views.matters import (
 )
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.rules import limit_set, rule_change, rule_new, rule_retire, rules
+from retention.views.simulations import simulation, simulation_progress
 
 __all__ = [
     "certificate",
@@ -35,5 +36,7 @@ __all__ = [
     "rule_new",
     "rule_retire",
     "rules",
+    "simulation",
+    "simulation_progress",
     "uncovered",
 ]

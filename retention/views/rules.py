@@ -16,10 +16,12 @@ from accounts.http import SignedInRequest
 from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
+from retention.changes import LimitChange, RuleChange
 from retention.forms import ChangedRuleForm, LimitForm, NewRuleForm, TermsForm
 from retention.models import RetentionRule, RuleVersion
 from retention.operations import rules as deeds
 from retention.operations.rules import Draft, NothingChanged, RuleChangedMeanwhile, RuleNotInForce
+from retention.operations.simulate import simulate
 from retention.views.guarding import check_is_mine, mine
 
 CHANGE = "retention.change_rules"
@@ -77,6 +79,9 @@ def rule_new(request: SignedInRequest) -> HttpResponse:
                 draft=form.draft(),
                 name=form.cleaned_data["name"],
             )
+            if "simulate" in request.POST:
+                name = form.cleaned_data["name"]
+                return _simulated(request, RuleChange(controller, purpose, form.draft(), name=name))
             return _confirm(request, form, controller, purpose, old=None)
         version = deeds.create_rule(
             controller=controller,
@@ -117,6 +122,10 @@ def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
     try:
         if "confirmed" not in request.POST:
             deeds.check_draft(controller=rule.controller, purpose=rule.purpose, draft=form.draft())
+            if "simulate" in request.POST:
+                return _simulated(
+                    request, RuleChange(rule.controller, rule.purpose, form.draft(), rule)
+                )
             return _confirm(request, form, rule.controller, rule.purpose, old=newest)
         version = deeds.change_rule(
             rule=rule,
@@ -145,6 +154,8 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
     """Retire a rule, once it has been said how many conversations it speaks of."""
     rule = _rule(request, rule_id)
     newest = queries.newest_version(rule)
+    if "simulate" in request.POST:
+        return _simulated(request, RuleChange(rule.controller, rule.purpose, None, rule))
     if request.method == "POST":
         try:
             deeds.retire_rule(
@@ -170,6 +181,7 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
             "hidden": [("based_on", str(newest.number))],
             "button": _("Retire the rule"),
             "cancel_url": reverse("retention:rule_change", args=[rule.pk]),
+            "can_simulate": True,
         },
     )
 
@@ -181,6 +193,11 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
     form = LimitForm(request.POST or None, controllers=mine(request, CHANGE))
     if form.is_valid():
         try:
+            if "simulate" in request.POST:
+                said = dict(form.cleaned_data)
+                deeds.check_limit(**said, now=request.arrived_at)
+                said.pop("source")
+                return _simulated(request, LimitChange(**said))
             deeds.set_limit(**form.cleaned_data, user=request.user, now=request.arrived_at)
         except deeds.RuleRefused as refused:
             form.show(refused.problems)
@@ -190,6 +207,11 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
     return render(
         request, "retention/limit_form.html", {"form": form}, status=422 if form.errors else 200
     )
+
+
+def _simulated(request: SignedInRequest, change: RuleChange | LimitChange) -> HttpResponse:
+    row = simulate(changes=[change], user=request.user, now=request.arrived_at)
+    return redirect("retention:simulation", row.pk)
 
 
 def _rule(request: SignedInRequest, rule_id: UUID) -> RetentionRule:

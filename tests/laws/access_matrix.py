@@ -30,6 +30,7 @@ from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
 from tests.retention.certified import certify
+from tests.retention.simulated import simulated
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
 UNKNOWN = UUID(int=0)
@@ -127,6 +128,7 @@ def build(centre: Centre) -> Scene:
             "hold_id": Hold.objects.get(matter=matter).pk,
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
+            "simulation_id": simulated(centre.vakka, centre.coaching, centre.olga).pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
             "event_id": _sealed_event(centre),

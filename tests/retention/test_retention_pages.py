@@ -71,6 +71,8 @@ class TestWhoMay:
             "purge_run_progress": [NOBODY],
             "certificate": [NOBODY],
             "certificate_file": [NOBODY],
+            "simulation": [NOBODY],
+            "simulation_progress": [NOBODY],
             "uncovered": [],
             "explain": [NOBODY],
         }

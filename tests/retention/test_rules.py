@@ -311,12 +311,14 @@ class TestSetLimit:
             now=NOW,
         )
 
-    def test_sets_and_changes_one_row(self, vakka, coaching, officer):
+    def test_what_is_set_again_follows_what_was_set(self, vakka, coaching, officer):
         self.set(vakka, coaching, officer, 6, 12)
         self.set(vakka, coaching, officer, None, 24)
 
-        limit = PurposeLimit.objects.get()
-        assert (limit.floor_months, limit.ceiling_months) == (None, 24)
+        first, second = PurposeLimit.objects.order_by("number")
+        assert (first.floor_months, first.ceiling_months) == (6, 12)
+        assert (second.floor_months, second.ceiling_months) == (None, 24)
+        assert PurposeLimit.objects.newest().get() == second
         assert Event.objects.filter(event_type="purpose_limit.changed").count() == 2
 
     def test_refuses_a_floor_above_the_ceiling(self, vakka, coaching, officer):

@@ -16,12 +16,15 @@ from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule
+from retention.changes import LimitChange
+from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule, Simulation
 from retention.operations.purge.run import purge
+from retention.operations.simulate import simulate
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
 from tests.retention.certified import certify
+from tests.retention.simulated import simulated
 from tests.story.window import Window
 
 pytestmark = pytest.mark.browser
@@ -38,6 +41,7 @@ NO_PAGES = {
     *("audit/growth/propose/", "audit/growth/agree/"),
     *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
+    "retention/simulations/<uuid:simulation_id>/progress/",
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
     *("audit/<slug:log>/consistency/", "audit/<slug:log>/events/<uuid:event_id>/proof/"),
@@ -86,6 +90,8 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
+    for simulation in Simulation.objects.all():
+        yield reverse("retention:simulation", args=[simulation.pk])
     yield reverse("retention:certificate", args=[Certificate.objects.get().pk])
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
@@ -130,6 +136,9 @@ def furnish(centre: Centre) -> None:
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     certify(centre.stage)
+    simulated(centre.vakka, centre.coaching, centre.olga)
+    change = LimitChange(centre.vakka, centre.coaching, None, 3)
+    simulate(changes=[change], user=centre.olga, now=clock.now())
 
 
 READERS = (

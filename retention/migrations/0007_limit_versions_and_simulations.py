@@ -1,0 +1,72 @@
+"""Makes limits versions, those there are in force from the beginning, and adds simulations."""
+
+import datetime
+import django.contrib.postgres.fields
+import django.db.models.deletion
+import uuid_utils.compat
+from django.conf import settings
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('accounts', '0001_initial'),
+        ('retention', '0004_certificate_guards'),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
+
+    operations = [
+        migrations.CreateModel(
+            name='Simulation',
+            fields=[
+                ('id', models.UUIDField(default=uuid_utils.compat.uuid7, editable=False, primary_key=True, serialize=False)),
+                ('controllers', django.contrib.postgres.fields.ArrayField(base_field=models.UUIDField(), size=None)),
+                ('changes', models.TextField()),
+                ('at', models.DateTimeField()),
+                ('asked_at', models.DateTimeField()),
+                ('heartbeat_at', models.DateTimeField(blank=True, null=True)),
+                ('finished_at', models.DateTimeField(blank=True, null=True)),
+                ('needs_person_at', models.DateTimeField(blank=True, null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('done_count', models.PositiveIntegerField(default=0)),
+                ('total_count', models.PositiveIntegerField(default=0)),
+                ('result', models.TextField(blank=True)),
+            ],
+            options={
+                'ordering': ['-asked_at'],
+            },
+        ),
+        migrations.RemoveConstraint(
+            model_name='purposelimit',
+            name='purpose_limit_once',
+        ),
+        migrations.AddField(
+            model_name='purposelimit',
+            name='created_at',
+            field=models.DateTimeField(default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
+        ),
+        migrations.AddField(
+            model_name='purposelimit',
+            name='in_force_from',
+            field=models.DateTimeField(default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
+        ),
+        migrations.AddField(
+            model_name='purposelimit',
+            name='number',
+            field=models.PositiveIntegerField(default=1),
+        ),
+        migrations.AddConstraint(
+            model_name='purposelimit',
+            constraint=models.UniqueConstraint(fields=('controller', 'purpose', 'number'), name='purpose_limit_version_once'),
+        ),
+        migrations.AddField(
+            model_name='simulation',
+            name='asked_by',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddIndex(
+            model_name='simulation',
+            index=models.Index(condition=models.Q(('finished_at', None)), fields=['asked_at'], name='simulation_open'),
+        ),
+    ]
