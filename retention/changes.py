@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db.models import Field
 from uuid_utils.compat import uuid7
 
 from accounts.models import Controller, Purpose
@@ -64,7 +65,7 @@ def version_of(change: Mapping[str, Any]) -> RuleVersion | None:
         name=change["name"],
     )
     said = {
-        name: None if text is None else RuleVersion._meta.get_field(name).to_python(text)
+        name: None if text is None else _field(name).to_python(text)
         for name, text in change["terms"].items()
     }
     return RuleVersion(id=UUID(change["version"]), rule=rule, **said)
@@ -122,8 +123,12 @@ def _terms_as_text(draft: Draft) -> dict[str, str | None]:
     }
     version = RuleVersion(**said)
     return {
-        name: None
-        if value is None
-        else str(RuleVersion._meta.get_field(name).value_to_string(version))  # type: ignore[union-attr]
+        name: None if value is None else _field(name).value_to_string(version)
         for name, value in said.items()
     }
+
+
+def _field(name: str) -> Field[Any, Any]:
+    field = RuleVersion._meta.get_field(name)
+    assert isinstance(field, Field)
+    return field

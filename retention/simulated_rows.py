@@ -186,13 +186,13 @@ class Reader:
             zone=self.zone,
         )
 
-    def _singles(self, statement: str, **values: object) -> Iterator[Single]:
+    def _singles(self, statement: str, **values: Any) -> Iterator[Single]:
         for row in self._rows(statement, **values):
             bars = Bars(*row[_WIDTH : _WIDTH + 3])
             yield Single(row[:_WIDTH], bars, *row[_WIDTH + 3 :])
 
-    def _rows(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        told = {
+    def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        told: dict[str, Any] = {
             "controller": self.controller.pk,
             "zone": self.controller.time_zone,
             "released": self._released,
@@ -201,7 +201,8 @@ class Reader:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET LOCAL work_mem = '{_WORK_MEMORY}'; SET LOCAL jit = off")
             cursor.execute(statement, told)
-            return cursor.fetchall()
+            rows: list[tuple[Any, ...]] = cursor.fetchall()
+            return rows
 
 
 def _ids(text: str | None) -> list[UUID | None]:

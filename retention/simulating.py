@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
@@ -169,9 +169,24 @@ class _Reckoning:
         for outcome, rows in self._runs(self._of_cells(keys)):
             for row in rows:
                 self._outcomes[outcome][self._kind(row.signature).teams, row.bars] += 1
-                if outcome.is_affected:
-                    place = self._first(row)
-                    self._affected.append(_Affected(1, place, place, None))
+            if outcome.is_affected:
+                self._affected += [
+                    _Affected(1, place, place, None) for place in self._first_of(rows)
+                ]
+
+    def _first_of(self, rows: Sequence[Single]) -> list[First]:
+        """Where those of a run stand that can be among the first: ends go up along it."""
+        places: list[First] = []
+        for row in rows:
+            place = self._first(row)
+            if (
+                len(places) >= FIRST
+                and place.new_end is not None
+                and place.new_end != places[FIRST - 1].new_end
+            ):
+                break
+            places.append(place)
+        return places
 
     def _note_holds(self) -> None:
         by_matter: dict[UUID | None, list[Single]] = defaultdict(list)
@@ -207,7 +222,7 @@ class _Reckoning:
 
     def _runs(self, rows: Iterable[Single]) -> Iterable[tuple[Outcome, Sequence[Single]]]:
         """The rows in runs of one outcome, those alike and of one day together."""
-        cells: dict[_Key, list[Single]] = defaultdict(list)
+        cells: dict[tuple[int, date], list[Single]] = defaultdict(list)
         for row in rows:
             wall = row.ended_at.astimezone(self._reader.zone)
             cells[self._kind(row.signature).likeness, wall.date()].append(row)

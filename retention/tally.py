@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import total_ordering
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from retention.simulation import Change, Due, Outcome
@@ -85,7 +85,7 @@ class Tally:
             "companies": _rows("controller", self._companies, _shown),
             "teams": _rows("team", self._teams, _shown),
             "purposes": _rows(
-                "purpose", self._purposes, lambda one: {name: one[name] for name in Change}
+                "purpose", self._purposes, lambda one: {name.value: one[name] for name in Change}
             ),
             "months": _rows(
                 "month", self._months, lambda one: {side: one[side] for side in ("old", "new")}
@@ -93,7 +93,7 @@ class Tally:
             "matters": _rows(
                 "matter",
                 self._matters,
-                lambda one: {name: one[name] for name in (Due.NOW, Due.SOON)},
+                lambda one: {name.value: one[name] for name in (Due.NOW, Due.SOON)},
             ),
             "first": [
                 {
@@ -142,7 +142,11 @@ def _shown(counter: Counter[str]) -> dict[str, object]:
     return {name: counter[name] for name in COUNTS}
 
 
-def _rows(name: str, counters: dict, shown) -> list[dict[str, object]]:  # type: ignore[type-arg,no-untyped-def]
+def _rows(
+    name: str,
+    counters: Mapping[Any, Counter[str]],
+    shown: Callable[[Counter[str]], dict[str, object]],
+) -> list[dict[str, object]]:
     return [
         {name: None if key is None else str(key), **shown(counters[key])}
         for key in sorted(counters, key=lambda key: (key is None, str(key)))

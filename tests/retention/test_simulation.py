@@ -87,7 +87,7 @@ class TestRuns:
             RuleBook(terms=tuple(terms), limits=limits, zone=where) for terms, limits in (old, new)
         ]
         begin = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=where)
-        simulator = Simulator(*books, at=begin + timedelta(days=late_by, hours=9))
+        simulator = Simulator(books[0], books[1], at=begin + timedelta(days=late_by, hours=9))
         contacts = [
             Contact("call", (begin + timedelta(minutes=minute)).astimezone(UTC), (), health, where)
             for minute in sorted(minutes)
