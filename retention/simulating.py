@@ -199,14 +199,14 @@ class _Reckoning:
 
     def _note_first(self) -> None:
         """Find who goes first: of the cells that may have one of them, each is looked at."""
-        waiting = sorted(self._affected, key=lambda one: one.first)
-        found, cut = 0, None
-        for one in waiting:
+        found = 0
+        cut: tuple[bool, datetime] | None = None
+        for one in sorted(self._affected, key=lambda one: one.first):
             if found >= FIRST:
                 break
             found += one.count
-            cut = max(cut, one.last) if cut else one.last
-        near = [one for one in waiting if cut is not None and one.first <= cut]
+            cut = max(cut or one.last.when, one.last.when)
+        near = [one for one in self._affected if cut is not None and one.first.when <= cut]
         self._tally.first += [one.first for one in near if one.cell is None]
         for row in self._of_cells([one.cell for one in near if one.cell is not None]):
             self._tally.first.append(self._first(row))

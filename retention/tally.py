@@ -34,12 +34,13 @@ class First:
     is_held: bool = False
 
     @property
-    def _order(self) -> tuple[bool, datetime, UUID]:
-        return self.new_end is None, self.new_end or self.ended_at, self.conversation
+    def when(self) -> tuple[bool, datetime]:
+        """When it would go, for comparing."""
+        return self.new_end is None, self.new_end or self.ended_at
 
     def __lt__(self, other: First) -> bool:
         """Whether it would go before the other."""
-        return self._order < other._order
+        return (self.when, self.conversation) < (other.when, other.conversation)
 
 
 @dataclass(slots=True)

@@ -90,8 +90,9 @@ class TestRuns:
         simulator = Simulator(books[0], books[1], at=begin + timedelta(days=late_by, hours=9))
         contacts = [
             Contact("call", (begin + timedelta(minutes=minute)).astimezone(UTC), (), health, where)
-            for minute in sorted(minutes)
+            for minute in minutes
         ]
+        contacts.sort(key=lambda one: one.ended_at.astimezone(where).replace(tzinfo=None))
 
         found = [
             (outcome, one) for outcome, some in runs(contacts, simulator.outcome) for one in some
