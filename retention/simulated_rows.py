@@ -44,7 +44,7 @@ WITH served AS (
       AND c.id >= %(first)s AND c.id <= %(last)s
     GROUP BY {", ".join(str(place) for place in range(1, _WIDTH + 5))}
 )
-SELECT {_KEYS}, jsonb_agg(jsonb_build_array(
+SELECT {_KEYS}, json_agg(json_build_array(
     day, number,
     (extract(epoch FROM first_at) * 1000000)::bigint,
     (extract(epoch FROM last_at) * 1000000)::bigint

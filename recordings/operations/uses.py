@@ -8,10 +8,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring, kek_name
 from recordings.models import Conversation, PermittedUse
+
+# Django's `bulk_update` tells rows apart in a CASE, which takes longer than all the rest.
+_MOVE = """
+UPDATE recordings_conversation AS row
+SET destroy_after = new.destroy_after, wrapped_key = new.wrapped_key, kek_name = new.kek_name
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::bytea[], %s::text[])
+    AS new (id, destroy_after, wrapped_key, kek_name)
+WHERE row.id = new.id
+"""
+_MOVE_USES = """
+UPDATE recordings_permitteduse AS row SET from_at = new.from_at, until_at = new.until_at
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS new (id, from_at, until_at)
+WHERE row.id = new.id
+"""
 
 
 class NotKept(Exception):
@@ -106,7 +120,7 @@ def write_uses_of_many(
                 is_moved |= _rewrap(row, keyring)
         if is_moved:
             written.append(row)
-    Conversation.objects.bulk_update(written, ["destroy_after", "wrapped_key", "kek_name"])
+    _move(written)
     return {pk: locked[pk] for pk in changed}
 
 
@@ -142,6 +156,35 @@ def _rewrap(row: Conversation, keyring: Keyring) -> bool:
     return True
 
 
+def _move(rows: Sequence[Conversation]) -> None:
+    """Write the end and the key of the instances, in one statement."""
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _MOVE,
+                [
+                    [row.pk for row in rows],
+                    [row.destroy_after for row in rows],
+                    [row.wrapped_key and bytes(row.wrapped_key) for row in rows],
+                    [row.kek_name for row in rows],
+                ],
+            )
+
+
+def _move_uses(rows: Sequence[PermittedUse]) -> None:
+    """Write from when until when the instances permit, in one statement."""
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _MOVE_USES,
+                [
+                    [row.pk for row in rows],
+                    [row.from_at for row in rows],
+                    [row.until_at for row in rows],
+                ],
+            )
+
+
 def _ends_otherwise(row: Conversation, uses: Sequence[NewUse]) -> bool:
     """Give the instance the latest end of the uses; say whether it had another."""
     ends_at = max((use.until_at for use in uses), default=None)
@@ -166,7 +209,7 @@ def _replace(uses: Mapping[UUID, Sequence[NewUse]]) -> set[UUID]:
             row.from_at, row.until_at = use.from_at, use.until_at
             moved.append(row)
     PermittedUse.objects.filter(pk__in=[row.pk for row in gone]).delete()
-    PermittedUse.objects.bulk_update(moved, ["from_at", "until_at"])
+    _move_uses(moved)
     PermittedUse.objects.bulk_create(
         PermittedUse(
             conversation_id=pk,
