@@ -15,16 +15,16 @@ from recordings.models import Conversation, PermittedUse
 
 # Django's `bulk_update` tells rows apart in a CASE, which takes longer than all the rest.
 _MOVE = """
-UPDATE recordings_conversation AS row
+UPDATE recordings_conversation AS mine
 SET destroy_after = new.destroy_after, wrapped_key = new.wrapped_key, kek_name = new.kek_name
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::bytea[], %s::text[])
     AS new (id, destroy_after, wrapped_key, kek_name)
-WHERE row.id = new.id
+WHERE mine.id = new.id
 """
 _MOVE_USES = """
-UPDATE recordings_permitteduse AS row SET from_at = new.from_at, until_at = new.until_at
+UPDATE recordings_permitteduse AS mine SET from_at = new.from_at, until_at = new.until_at
 FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[]) AS new (id, from_at, until_at)
-WHERE row.id = new.id
+WHERE mine.id = new.id
 """
 
 
