@@ -49,6 +49,9 @@ def explain(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
     except NotThatTime as refused:
         form.add_error("at", str(refused))
         explanation = explained(None)
+    else:
+        # An address may say it more closely than the field can show.
+        form = form if form.errors else MomentForm(initial={"at": at})
     return render(
         request,
         "retention/conversation_explain.html",
