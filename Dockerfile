@@ -17,7 +17,8 @@ RUN /venv/bin/python manage.py compilemessages --ignore=.venv \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --home-dir /var/lib/tallenne --create-home tallenne \
-    && install -d -o tallenne -g tallenne -m 0700 /var/lib/tallenne/keys /var/lib/tallenne/exports
+    && install -d -o tallenne -g tallenne -m 0700 /var/lib/tallenne/keys /var/lib/tallenne/exports \
+        /var/lib/tallenne/beat
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app

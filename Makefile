@@ -88,6 +88,7 @@ packages: ## find the programs that tests need besides Python, or install them (
 	test -x /usr/sbin/rsyslogd || missing="$$missing rsyslog rsyslog-openssl"; \
 	test -x /usr/bin/softhsm2-util || missing="$$missing softhsm2"; \
 	test -x /usr/sbin/sshd || missing="$$missing openssh-server"; \
+	command -v faketime >/dev/null || missing="$$missing faketime"; \
 	test -z "$$missing" || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get -qq update && RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \

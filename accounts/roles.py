@@ -37,6 +37,14 @@ ROLES_BY_PERMISSION: dict[str, frozenset[Role]] = {
     "retention.read": frozenset({Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}),
     "retention.change_rules": frozenset({Role.COMPLIANCE_OFFICER}),
     "retention.hold": frozenset({Role.COMPLIANCE_OFFICER}),
+    "retention.dispose": frozenset({Role.COMPLIANCE_OFFICER}),
+    "retention.agree_to_dispose": frozenset(
+        {Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER}
+    ),
+    "retention.see_attention": frozenset(
+        {Role.COMPLIANCE_OFFICER, Role.DATA_PROTECTION_OFFICER, Role.ADMINISTRATOR}
+    ),
+    "retention.control_purge": frozenset({Role.COMPLIANCE_OFFICER}),
     "recordings.see_own_looks": frozenset({Role.EMPLOYEE}),
     "recordings.see_quarantine": frozenset({Role.COMPLIANCE_OFFICER, Role.ADMINISTRATOR}),
 }

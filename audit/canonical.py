@@ -55,6 +55,8 @@ def _check(value: object, *, depth: int) -> None:
 
 
 def _check_text(text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,12 +1,14 @@
 """Refuses a database that could forget what it has confirmed."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 from django.apps.config import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils.module_loading import import_string
 from django.utils.translation import gettext as _
 
 SOUND_SETTINGS: dict[str, frozenset[str]] = {
@@ -19,6 +21,19 @@ SOUND_SETTINGS: dict[str, frozenset[str]] = {
 
 class UnsafeDatabase(Exception):
     """The database runs with settings under which a committed event can be lost."""
+
+
+class NotOpen(Exception):
+    """The database was restored from a backup, or may have been: nothing opens before."""
+
+
+def refuse_unless_open() -> None:
+    """
+    Stop whoever would serve from a database that a backup has brought back.
+
+    What the setting OPENED_BY names (dotted path) decides. Raises NotOpen with the reason.
+    """
+    cast(Callable[[], None], import_string(settings.OPENED_BY))()
 
 
 def unsafe_settings(database: BaseDatabaseWrapper) -> dict[str, str]:

@@ -31,6 +31,11 @@ _CUT = [
     ("EXECUTE", "FUNCTION audit_now()"),
     ("EXECUTE", "FUNCTION audit_do_cut(uuid, text)"),
 ]
+# Whether the log is sealed and anchored in time, without what it says.
+_WATCH = [
+    *(("SELECT", f"TABLE audit_{table}") for table in ("unsealed", "checkpoint", "anchor", "log")),
+    ("SELECT (id, log, about_conversation, month, recorded_at)", "TABLE audit_event"),
+]
 # What seals the log is read by whoever shows it or proves it.
 _PROVE = [
     ("SELECT", f"TABLE audit_{table}")
@@ -57,9 +62,12 @@ _SEAL = [
     ("SELECT", "TABLE audit_log"),
 ]
 # By column: of an event it may say that it happened, and no details.
-_STREAM = [
+_SAY = [
     ("INSERT (log, about_conversation, body)", "TABLE audit_event"),
     ("EXECUTE", "FUNCTION audit_now()"),
+]
+_STREAM = [
+    *_SAY,
     ("SELECT", "TABLE audit_event"),
     ("SELECT", "TABLE audit_leaf"),
     ("SELECT, INSERT, UPDATE", "TABLE audit_stream"),
@@ -83,8 +91,9 @@ GRANTS: dict[str, list[tuple[str, str]]] = {
     + _PROPOSE
     + [("SELECT", "TABLE audit_delivery"), ("SELECT, INSERT, DELETE", "TABLE audit_saved_search")],
     "tallenne_work": _APPEND + _READ + _PROVE + _GROWTH + _TEND,
-    "tallenne_purge": _APPEND,
+    "tallenne_purge": _APPEND + _WATCH,
     "tallenne_seal": _APPEND + _PROVE + _SEAL,
     "tallenne_cut": _CUT,
+    "tallenne_keys": _SAY,
     "tallenne_stream": _STREAM,
 }

@@ -1,36 +1,17 @@
 """What each type of event may say: the facts it may carry and what it may not be without."""
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from enum import Enum
-from uuid import UUID
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from audit.events import EventRefused, EventType, Outcome, is_reference, is_uuid
+from audit.events import EventRefused, EventType, Outcome
+from audit.fact_forms import WRITERS, FactKind, instant
 
-LARGEST_COUNT = 1_000_000_000
-LARGEST_BYTES = 2**53 - 1
-LONGEST_LIST = 200
+__all__ = ["FACTS", "REGISTRY", "EventRule", "FactKind", "checked_fact", "instant"]
 
 ALLOW, DENY, ERROR = Outcome.ALLOW, Outcome.DENY, Outcome.ERROR
-
-
-class FactKind(Enum):
-    """The forms a fact can have; none can hold a name, an address or free text."""
-
-    UUID = "uuid"
-    UUIDS = "uuids"
-    CODE = "code"
-    CODES = "codes"
-    COUNT = "count"
-    BYTES = "bytes"
-    FLAG = "flag"
-    INSTANT = "instant"
-    DIGEST = "digest"
 
 
 K = FactKind
@@ -69,6 +50,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "last_leaf": (K.COUNT, _("Last leaf")),
     "leaves": (K.DIGEST, _("Digest of the leaves")),
     "legal_basis": (K.CODE, _("Legal basis")),
+    "lifting": (K.UUID, _("Lifting")),
     "limit": (K.COUNT, _("Limit")),
     "linked_to": (K.UUID, _("Linked to")),
     "lost": (K.COUNT, _("Lost")),
@@ -78,6 +60,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "methods": (K.CODES, _("Methods")),
     "months": (K.COUNT, _("Months")),
     "cut": (K.UUID, _("Cut")),
+    "criterion": (K.UUID, _("Criterion")),
     "days": (K.COUNT, _("Days")),
     "need_person": (K.COUNT, _("Need a person")),
     "objects": (K.COUNT, _("Objects")),
@@ -101,6 +84,8 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "state": (K.CODE, _("State")),
     "step": (K.CODE, _("Step")),
     "staff": (K.FLAG, _("Staff included")),
+    "subject_told": (K.FLAG, _("Data subject is told")),
+    "tables": (K.COUNT, _("Tables")),
     "subject_unknown": (K.FLAG, _("Data subject not known")),
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
@@ -151,9 +136,14 @@ def _rule(
 T = EventType
 _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
-_HOLD_FACTS = "matter hold conversations too_late state objects versions failed reason method"
+_HOLD_FACTS = (
+    "matter hold criterion lifting conversations too_late state objects versions failed reason "
+    "method"
+)
+_LIFTING_FACTS = "matter kind criterion conversations"
 _PURGE_FACTS = "run rule objects versions bytes destroy_after reason step method state hold"
 _CUT_FACTS = "cut about_conversations until count first_leaf last_leaf root leaves"
+_DISPOSITION_FACTS = "kind action subject_told"
 _RUN_FACTS = (
     "due withdrawn destroyed held failed need_person dry_run limit reason conversations from "
     "until scanned objects versions state"
@@ -172,6 +162,13 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("Put aside to be looked into"), "source reason quarantined bytes kind format", DENY, ERROR
     ),
     T.QUARANTINE_VIEWED: _rule(_("What waits to be looked into was viewed"), _LISTING + " source"),
+    T.QUARANTINE_ENDED: _rule(
+        _("The key of an item in quarantine was destroyed: the time to decide was over"),
+        "source until",
+    ),
+    T.QUARANTINE_DESTROYED: _rule(
+        _("An item in quarantine was destroyed"), "source versions bytes"
+    ),
     T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
@@ -216,10 +213,28 @@ REGISTRY: Mapping[EventType, EventRule] = {
     ),
     T.SIMULATION_REQUESTED: _rule(_("A change of rules was simulated"), "rules count"),
     T.SIMULATION_VIEWED: _rule(_("A simulated change of rules was looked at"), "rules count"),
+    T.PRIVACY_NOTICE_RECORDED: _rule(_("A privacy notice was recorded"), "from changed"),
+    T.BUSINESS_EVENT_RECORDED: _rule(
+        _("The end of a contract or the closing of a claim was recorded"), "kind from conversations"
+    ),
     T.MATTER_OPENED: _rule(_("A matter was opened"), "kind legal_basis"),
     T.MATTER_CLOSED: _rule(_("A matter was closed"), "conversations reason count"),
     T.MATTER_HANDLER_ADDED: _rule(
         _("A case handler was added to a matter"), "user until matter from"
+    ),
+    T.MATTER_REVIEWED: _rule(_("A matter was looked at again"), "until"),
+    T.CRITERION_SET: _rule(
+        _("A matter was given a criterion of what it holds"), "matter conversations filters"
+    ),
+    T.CRITERION_APPLIED: _rule(
+        _("A criterion has gone through all that was there"), "matter conversations too_late"
+    ),
+    T.CRITERION_DROPPED: _rule(_("A criterion was dropped"), "matter lifting"),
+    T.LIFTING_PROPOSED: _rule(_("Lifting holds was proposed"), _LIFTING_FACTS),
+    T.LIFTING_AGREED: _rule(_("A second person agreed to lifting holds"), _LIFTING_FACTS),
+    T.LIFTING_TAKEN_BACK: _rule(_("A proposal to lift holds was taken back"), _LIFTING_FACTS),
+    T.LIFTING_FINISHED: _rule(
+        _("All holds that two persons agreed to lift are lifted"), _LIFTING_FACTS
     ),
     T.HOLD_PLACED: _rule(_("A hold was placed"), _HOLD_FACTS),
     T.HOLD_LIFTED: _rule(_("A hold was lifted"), _HOLD_FACTS + " destroy_after"),
@@ -233,11 +248,18 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _PURGE_FACTS + " matter",
         needs="conversation",
     ),
+    T.CONVERSATION_CLOSED: _rule(
+        _("A conversation was closed to everybody"), "reason", needs="conversation"
+    ),
     T.CONTENT_KEY_DESTROYED: _rule(
         _("A content key was destroyed"), _PURGE_FACTS, needs="conversation"
     ),
     T.LEDGER_WRITTEN: _rule(
         _("The ledger of destructions was written"), _PURGE_FACTS + " conversations count"
+    ),
+    T.LEDGER_REPLAYED: _rule(
+        _("A restored database destroyed again what the ledger names"),
+        "destroyed failed need_person count",
     ),
     T.CONVERSATION_DESTROYED: _rule(
         _("A conversation was destroyed"), _PURGE_FACTS + " methods", needs="conversation"
@@ -253,6 +275,12 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.PURGE_RUN_STOPPED: _rule(_("A purge run was asked to stop after its batch")),
+    T.PURGE_PAUSED: _rule(_("Purge runs were paused")),
+    T.PURGE_RESUMED: _rule(_("Purge runs were let go on")),
+    T.PURGE_RUN_MAINTAINED: _rule(
+        _("What a purge run left behind was cleared away"), "tables state", ALLOW, ERROR
+    ),
     T.CERTIFICATE_ISSUED: _rule(
         _("A certificate of destruction was issued"), "run version conversations digest"
     ),
@@ -269,6 +297,23 @@ REGISTRY: Mapping[EventType, EventRule] = {
         ALLOW,
         ERROR,
     ),
+    T.KEK_DESTROYED: _rule(_("A key-encryption key was destroyed"), "from until"),
+    T.KEYRING_ESCROWED: _rule(_("The keyring was copied into escrow"), "count digest days"),
+    T.KEYRING_RESTORED: _rule(_("The keyring was restored from escrow"), "count digest"),
+    T.DECISION_REMINDED: _rule(
+        _("Compliance officers were reminded to decide"), "kind days count until"
+    ),
+    T.DISPOSITION_PROPOSED: _rule(
+        _("It was proposed to end a wait for a decision, or to prolong it"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_AGREED: _rule(
+        _("A second person agreed to end a wait for a decision, or to prolong it"),
+        _DISPOSITION_FACTS,
+    ),
+    T.DISPOSITION_ENDED: _rule(
+        _("A proposal about what waits for a decision was taken back"), _DISPOSITION_FACTS
+    ),
+    T.DISPOSITION_DONE: _rule(_("What two persons decided was carried out"), _DISPOSITION_FACTS),
     T.INCIDENT_RAISED: _rule(
         _("An incident was raised"), "kind reason error step rendition objects", ERROR
     ),
@@ -327,71 +372,8 @@ def checked_fact(key: str, value: object) -> object:
     if key not in FACTS:
         raise EventRefused(f"No fact is called {key}.")
     kind = FACTS[key][0]
-    written = _WRITERS[kind](value)
+    written = WRITERS[kind](value)
     if written is None:
         # The value is left out of the sentence: it may be what must not be written down.
         raise EventRefused(f"The fact {key} is not a {kind.value}.")
     return written
-
-
-def instant(at: datetime) -> str:
-    """An aware datetime as events hold it: UTC, microseconds, `Z`."""
-    if at.tzinfo is None:
-        raise EventRefused("A time without a zone is no instant.")
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _uuid(value: object) -> str | None:
-    text = str(value) if isinstance(value, UUID | str) else ""
-    return text if is_uuid(text) else None
-
-
-def _code(value: object) -> str | None:
-    return str(value) if isinstance(value, str) and is_reference(value) else None
-
-
-def _integer_up_to(largest: int) -> Callable[[object], int | None]:
-    def written(value: object) -> int | None:
-        return value if type(value) is int and 0 <= value <= largest else None
-
-    return written
-
-
-def _flag(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _list_of(one: Callable[[object], str | None]) -> Callable[[object], list[str] | None]:
-    def written(value: object) -> list[str] | None:
-        if not isinstance(value, list) or len(value) > LONGEST_LIST:
-            return None
-        members = [text for member in value if (text := one(member)) is not None]
-        return members if len(members) == len(value) else None
-
-    return written
-
-
-def _instant(value: object) -> str | None:
-    if isinstance(value, datetime):
-        return instant(value)
-    sound = isinstance(value, str) and re.fullmatch(
-        r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", value
-    )
-    return str(value) if sound else None
-
-
-def _digest(value: object) -> str | None:
-    return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{64}", value) else None
-
-
-_WRITERS: Mapping[FactKind, Callable[[object], object]] = {
-    FactKind.UUID: _uuid,
-    FactKind.UUIDS: _list_of(_uuid),
-    FactKind.CODE: _code,
-    FactKind.CODES: _list_of(_code),
-    FactKind.COUNT: _integer_up_to(LARGEST_COUNT),
-    FactKind.BYTES: _integer_up_to(LARGEST_BYTES),
-    FactKind.FLAG: _flag,
-    FactKind.INSTANT: _instant,
-    FactKind.DIGEST: _digest,
-}

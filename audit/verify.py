@@ -865,7 +865,7 @@ def _json(text: str, name: str) -> dict[str, Any]:
 # --- Certificates of destruction -----------------------------------------------------------------
 
 CERTIFICATE_ISSUED, CONVERSATION_DESTROYED = "certificate.issued", "conversation.destroyed"
-CERTIFICATE_VERSION = 1
+CERTIFICATE_VERSIONS = (1, 2)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -885,7 +885,7 @@ _BODY = {
     "ts": _TIME,
     "v": int,
 }
-_LINE = {
+_LINE: dict[str, Any] = {
     "concluded_at": _TIME,
     "confirmed_at": _TIME,
     "conversation": _ID,
@@ -901,14 +901,16 @@ _LINE = {
     "sha256": _SHA256,
     "withdrawn_at": _TIME,
 }
+# By version, what a line has.
+_LINES: dict[int, dict[str, Any]] = {1: _LINE, 2: {**_LINE, "last_copy_lapses_at": _TIME}}
 # The closed list of fields: what else a certificate said, nobody would have agreed to.
-_CERTIFICATE = {
+_CERTIFICATE: dict[str, Any] = {
     "certificate": {
         "controller": _ID,
         "counts": {"brought_back": int, "destroyed": int, "object_versions": int, "remaining": int},
         "id": _ID,
         "issued_at": _TIME,
-        "lines": [_LINE],
+        "lines": None,  # by version
         "methods": {"content_key": _CODE, "derived_rows": _CODE, "object_versions": _CODE},
         "number": int,
         "rules": [
@@ -958,10 +960,10 @@ def check_certificate(data: bytes, keys: Sequence[str], anchors: Sequence[str] =
     except (UnicodeError, RecursionError):
         raise Tampered("The certificate is not text that can be read.") from None
     said = whole.get("certificate")
-    if isinstance(said, dict) and said.get("v") != CERTIFICATE_VERSION:
+    if isinstance(said, dict) and said.get("v") not in CERTIFICATE_VERSIONS:
         raise Incomplete(f"The certificate is of another version: {said.get('v')!r}.")
     faults = _line_faults(said)
-    if wrong := _misfit(whole, _CERTIFICATE, ""):
+    if wrong := _misfit(whole, _shape(said), ""):
         faults.append(f"{wrong}: it is not what a certificate has there.")
     elif not is_canonical:
         faults.append("The certificate is not written in its one canonical form.")
@@ -1016,6 +1018,16 @@ def _check_certificate(
     return Certificate(head, seal["checkpoint"], said, len(heads))
 
 
+def _shape(said: Any) -> dict[str, Any]:
+    """Give the closed list of fields of a certificate of this version."""
+    return {**_CERTIFICATE, "certificate": {**_CERTIFICATE["certificate"], "lines": [_line(said)]}}
+
+
+def _line(said: Any) -> dict[str, Any]:
+    version = said.get("v") if isinstance(said, dict) else None
+    return _LINES[version if version in CERTIFICATE_VERSIONS else CERTIFICATE_VERSIONS[-1]]
+
+
 def _line_faults(said: Any) -> list[str]:
     """Name the lines that are wrong by themselves; nothing needs to be as it should be."""
     lines = said.get("lines") if isinstance(said, dict) else None
@@ -1030,7 +1042,7 @@ def _line_faults(said: Any) -> list[str]:
 
 
 def _line_fault(said: dict[str, Any], line: Any) -> str | None:
-    if misfit := _misfit(line, _LINE, ""):
+    if misfit := _misfit(line, _line(said), ""):
         return f"{misfit} is not what a line has there."
     rest = {name: value for name, value in line.items() if name != "sha256"}
     if hashlib.sha256(_canonical(rest)).hexdigest() != line["sha256"]:
@@ -1054,6 +1066,8 @@ def _line_fault(said: dict[str, Any], line: Any) -> str | None:
     times = [line[step] for step in (*steps, "concluded_at")]
     if times != sorted(times):
         return "its steps are not in order."
+    if line.get("last_copy_lapses_at", line["key_destroyed_at"]) < line["key_destroyed_at"]:
+        return "the last copy of its key lapsed before the key was destroyed."
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import UUID
 
 from accounts.models import Controller, Purpose, Source, Team, UndertakingText, User
 from accounts.operations import accept_undertaking, assign_role, grant_team
@@ -35,6 +36,7 @@ class Centre:
     controller: Controller
     source: Source
     coaching: Purpose
+    rule_version: UUID
     teams: list[Team]
     reader_of_five: User
     reader_of_all: User
@@ -75,7 +77,7 @@ def make_centre(stage: Stage) -> Centre:
         name: _reader(name, hears=hears, controller=controller, coaching=coaching)
         for name, hears in readers.items()
     }
-    create_rule(
+    version = create_rule(
         controller=controller,
         purpose=coaching,
         name="Coaching",
@@ -88,6 +90,7 @@ def make_centre(stage: Stage) -> Centre:
         controller=controller,
         source=source,
         coaching=coaching,
+        rule_version=version.pk,
         teams=teams,
         reader_of_five=made["five"],
         reader_of_all=made["all"],

@@ -20,7 +20,7 @@ from config.servers import Servers, start
 from config.servers.application import Application, running
 from config.servers.ports import choose
 
-Role = Literal["owner", "web", "work", "seal"]
+Role = Literal["owner", "web", "work", "purge", "seal"]
 
 ROOT = Path(__file__).resolve().parents[1]
 DATABASE = "tallenne_bench"
@@ -29,6 +29,13 @@ DECIDED = (
     "S3_ENDPOINT_URL",
     "S3_CONTENT_ACCESS_KEY",
     "S3_CONTENT_SECRET_KEY",
+    "S3_ANCHOR_READ_ACCESS_KEY",
+    "S3_ANCHOR_READ_SECRET_KEY",
+    "AUDIT_ORIGIN",
+    "S3_PURGE_ACCESS_KEY",
+    "S3_PURGE_SECRET_KEY",
+    "S3_ANCHOR_ACCESS_KEY",
+    "S3_ANCHOR_SECRET_KEY",
     "SECRET_KEY",
 )
 

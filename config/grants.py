@@ -11,11 +11,14 @@ Grants = dict[str, list[tuple[str, str]]]
 WEB, WORK, PURGE = "tallenne_web", "tallenne_work", "tallenne_purge"
 SEAL = "tallenne_seal"
 CUT = "tallenne_cut"
+KEYS = "tallenne_keys"
 STREAM = "tallenne_stream"
 _LOOK_UP = [
     ("SELECT", f"TABLE {table}")
     for table in (
         "accounts_controller",
+        "accounts_noticedtime",
+        "accounts_privacynotice",
         "accounts_team",
         "accounts_queue",
         "accounts_purpose",
@@ -39,6 +42,8 @@ _HERE: Grants = {
             "UPDATE (last_login, password, uses_letter_keys, playback_speed, skips_silence)",
             "TABLE accounts_user",
         ),
+        ("INSERT", "TABLE accounts_noticedtime"),
+        ("INSERT", "TABLE accounts_privacynotice"),
         ("INSERT", "TABLE accounts_undertaking"),
         ("SELECT, INSERT, UPDATE, DELETE", "TABLE django_session"),
         ("SELECT, INSERT, UPDATE, DELETE", "TABLE usersessions_usersession"),
@@ -57,13 +62,14 @@ _HERE: Grants = {
     # The sealer knows no people: what it reads of the log are bodies.
     SEAL: [("SELECT", "TABLE django_migrations")],
     CUT: [("SELECT", "TABLE django_migrations")],
+    KEYS: [("SELECT", "TABLE django_migrations")],
     STREAM: [("SELECT", "TABLE django_migrations")],
 }
 
 
 def all_grants() -> Grants:
     """Bring together what each room says."""
-    merged: Grants = {WEB: [], WORK: [], PURGE: [], SEAL: [], CUT: [], STREAM: []}
+    merged: Grants = {WEB: [], WORK: [], PURGE: [], SEAL: [], CUT: [], KEYS: [], STREAM: []}
     for grants in (_HERE, AUDIT, RECORDINGS, RETENTION):
         for role, rows in grants.items():
             merged[role] += rows

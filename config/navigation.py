@@ -13,6 +13,7 @@ from accounts.roles import ROLES_BY_PERMISSION, Role
 
 ENTRIES = [
     ("recordings:conversations", _("Conversations"), None),
+    ("retention:attention", _("Needs attention"), "retention.see_attention"),
     ("retention:purge_runs", _("Purge runs"), "retention.read"),
     ("retention:rules", _("Rules"), "retention.read"),
     ("retention:matters", _("Matters and holds"), "retention.read"),

@@ -125,6 +125,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "accounts.Team": _declare(_STAYS, none="id name slug employer"),
     "accounts.Queue": _declare(_STAYS, none="id controller name slug holds_health_data"),
     "accounts.Purpose": _declare(_STAYS, none="id code name_fi name_sv name_en"),
+    "accounts.PrivacyNotice": _declare(
+        _STAYS, none="id controller version in_force_from recorded_at"
+    ),
+    "accounts.NoticedTime": _declare(_STAYS, none="id notice purpose months"),
     "accounts.Source": _declare(_STAYS, none="id slug name controller default_team released_at"),
     "accounts.User": _declare(
         "erasing staff is not built yet",
@@ -150,14 +154,14 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _STAFF_ROW, none="id text", staff_reference="user", staff="from_at until_at"
     ),
     "recordings.Conversation": _declare(
-        f"`external_id`, `tags`, `language` and `message_count` are emptied and the key destroyed "
-        f"with the content; the rest {_RESIDUAL}",
-        none="state destroy_after hold_count withdrawn_at key_destroyed_at destroyed_at kek_name "
-        "notice informed_by source controller",
+        "`external_id`, `outcome`, `tags`, `language` and `message_count` are emptied and the key "
+        f"destroyed with the content; the rest {_RESIDUAL}",
+        none="state destroy_after uncovered_at hold_count withdrawn_at key_destroyed_at "
+        "destroyed_at kek_name notice informed_by source controller",
         customer="external_id",
         customer_reference="external_id_hash content_hash",
         contact="id kind direction started_at ended_at duration_seconds message_count language "
-        "tags linked_to captured_at open_requests restricted_at closed_at",
+        "outcome tags linked_to captured_at open_requests restricted_at closed_at",
         secret="wrapped_key",  # noqa: S106 (a category)
     ),
     "recordings.StoredObject": _declare(
@@ -183,6 +187,12 @@ PERSONAL_DATA: dict[str, Declaration] = {
         none="controller",
         customer_reference="id identifier_hash",
     ),
+    "recordings.BusinessReference": _declare(
+        _CONTENT,
+        none="id kind",
+        customer_reference="reference_hash",
+        contact="conversation",
+    ),
     "recordings.Party": _declare(
         _CONTENT,
         none="id position role",
@@ -198,9 +208,10 @@ PERSONAL_DATA: dict[str, Declaration] = {
         staff_reference="agent",
     ),
     "recordings.QuarantinedItem": _declare(
-        "until somebody decides; deciding is not built yet",
+        "name, reason and key end with the time to decide; the rest stays so that its bytes do "
+        f"not come back; {_NOT_YET}",
         none="id source controller received_at decide_before reason size_bytes object_key "
-        "version_id kek_name",
+        "version_id kek_name key_destroyed_at destroyed_at",
         contact="content_hash",
         content="sealed_name",
         secret="wrapped_key",  # noqa: S106 (a category)
@@ -214,8 +225,9 @@ PERSONAL_DATA: dict[str, Declaration] = {
     "retention.RetentionRule": _declare(_STAYS, none="id controller purpose name"),
     "retention.RuleVersion": _declare(
         _EVIDENCE,
-        none="id rule number is_retired in_force_from kinds teams queues trigger keep_months "
-        "keep_days legal_basis article_9_condition created_at",
+        none="id rule number is_retired in_force_from kinds teams queues directions outcomes "
+        "languages tags shortest_seconds longest_seconds is_exclusion trigger keep_months "
+        "keep_days cap_months legal_basis statute article_9_condition created_at",
         staff_reference="created_by",
     ),
     "retention.PurposeLimit": _declare(
@@ -235,30 +247,76 @@ PERSONAL_DATA: dict[str, Declaration] = {
         contact="result",
         staff_reference="asked_by",
     ),
+    "retention.BusinessEvent": _declare(
+        "deleted `BUSINESS_EVENT_KEPT_DAYS` after it arrived, once nothing kept is about it",
+        none="id controller event_type recorded_at",
+        customer_reference="reference_hash",
+        contact="happened_at",
+    ),
+    "retention.TaskEnd": _declare(_STAYS, none="task ended_at"),
+    "retention.Notice": _declare(
+        _STAYS,
+        none="id controller about days_left after_at until_at count first_before noted_at sent_at",
+    ),
+    "retention.Disposition": _declare(
+        _EVIDENCE,
+        none="id controller about target kind subject_is_told proposed_at agreed_at ended_at "
+        "done_at",
+        staff_reference="proposed_by agreed_by",
+        text="reason",
+    ),
     "retention.Matter": _declare(
         _EVIDENCE,
-        none="id controller opened_at closed_at",
+        none="id controller opened_at review_at closed_at",
         text="code name reason",
         staff_reference="opened_by",
     ),
     "retention.MatterHandler": _declare(
         _STAFF_ROW, none="id matter named_at", staff_reference="user"
     ),
+    "retention.MatterReview": _declare(
+        _EVIDENCE,
+        none="id matter reviewed_at next_at",
+        text="reason",
+        staff_reference="reviewed_by",
+    ),
+    "retention.Criterion": _declare(
+        _EVIDENCE,
+        none="id matter kinds teams queues source ended_from ended_until set_at dropped_at reached "
+        "total_count done_count too_late_count heartbeat_at applied_at",
+        staff_reference="agent set_by",
+        customer_reference="customer_hash",
+    ),
+    "retention.Lifting": _declare(
+        _EVIDENCE,
+        none="id matter kind criterion hold_ids proposed_at agreed_at taken_back_at total_count "
+        "lifted_count heartbeat_at finished_at",
+        text="reason",
+        staff_reference="proposed_by agreed_by",
+    ),
     "retention.Hold": _declare(
         f"stays as evidence; {_CERTIFIED}",
-        none="id matter placed_at lifted_at",
+        none="id matter placed_at lifted_at criterion lifting",
         contact="conversation",
         staff_reference="placed_by lifted_by",
     ),
     "retention.PurgeRun": _declare(
         _STAYS,
         none="id state actor started_at heartbeat_at finished_at due_count held_count "
-        "request_count observed_count",
+        "request_count observed_count slow_since stop_asked_at",
+    ),
+    "retention.PurgePause": _declare(
+        _STAYS, none="id reason began_at ended_at", staff_reference="began_by ended_by"
     ),
     "retention.Certificate": _declare(
         _CERTIFIED,
         none="id run controller number issued_at keep_until line_count digest seal sealed_at",
         staff_reference="fields",
+    ),
+    "retention.LedgerEntry": _declare(_STAYS, none="key noted_at", contact="contradicted"),
+    "recordings.Rewrap": _declare(_STAYS, none="id kek_name day"),
+    "recordings.DestroyedKek": _declare(
+        _STAYS, none="id kek_name destroyed_at last_copy_lapses_at"
     ),
     "retention.Destruction": _declare(
         f"the certificate's line; {_CERTIFIED}",

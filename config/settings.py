@@ -52,6 +52,7 @@ MIDDLEWARE = [
     "django_permissions_policy.PermissionsPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "config.middleware.OpenedMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -161,6 +162,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_TASK_ROUTES = {
     "retention.tasks.purge": {"queue": "purge"},
+    "retention.tasks.purge_quarantine": {"queue": "purge"},
     "retention.tasks.delete_past_certificates": {"queue": "purge"},
 }
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -170,6 +172,7 @@ CELERY_TIMEZONE = "UTC"
 # --- What the rooms ask of each other by name, so that layers hold -------------------------------
 
 CAPTURE_COVERS_WITH = "retention.operations.cover.cover"
+OPENED_BY = "retention.operations.opening.refuse_unless_open"
 AUDIT_NAMES = "accounts.queries.names_by_reference"
 AUDIT_ANCHOR_WRITER = "recordings.objectstore.anchor_writer"
 AUDIT_ANCHOR_READER = "recordings.objectstore.anchor_reader"
@@ -178,14 +181,22 @@ AUDIT_EXPORT_STORE = "recordings.objectstore.StoreReceiver"
 # --- How it behaves ------------------------------------------------------------------------------
 
 PURGE_INTERVAL_SECONDS = env.int("PURGE_INTERVAL_SECONDS", default=3600)
-PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=500)
+PURGE_BATCH_SIZE = env.int("PURGE_BATCH_SIZE", default=1000)
+PURGE_MAX_PER_MINUTE = env.int("PURGE_MAX_PER_MINUTE", default=0)
 PURGE_LEASE_SECONDS = env.int("PURGE_LEASE_SECONDS", default=120)
 PURGE_ATTEMPTS = 3
+# Where the store is SeaweedFS: its volumes are vacuumed after a purge run.
+SEAWEEDFS_MASTER_URL = env.str("SEAWEEDFS_MASTER_URL", default="")
 PURGE_BRAKE_FACTOR = 3
-PURGE_BRAKE_MINIMUM = 1000
+PURGE_BRAKE_MINIMUM = env.int("PURGE_BRAKE_MINIMUM", default=1000)
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
+BUSINESS_EVENT_KEPT_DAYS = env.int("BUSINESS_EVENT_KEPT_DAYS", default=730)
+# How long the oldest backup of the database can be restored, and a copy of the keyring.
+BACKUP_KEPT_DAYS = env.int("BACKUP_KEPT_DAYS", default=35)
+KEYRING_ESCROW_KEPT_DAYS = env.int("KEYRING_ESCROW_KEPT_DAYS", default=30)
 LEDGER_KEPT_DAYS = env.int("LEDGER_KEPT_DAYS", default=400)
 UNCOVERED_DECIDE_DAYS = 30
+MATTER_REVIEW_MONTHS = env.int("MATTER_REVIEW_MONTHS", default=12)
 CAPTURE_MAX_FILE_BYTES = env.int("CAPTURE_MAX_FILE_BYTES", default=2 * 1024**3)
 STREAM_RANGE_BYTES = 1024 * 1024
 
@@ -217,6 +228,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": PURGE_INTERVAL_SECONDS,
         "options": {"expires": PURGE_INTERVAL_SECONDS},
     },
+    "purge-quarantine": {
+        "task": "retention.tasks.purge_quarantine",
+        "schedule": PURGE_INTERVAL_SECONDS,
+        "options": {"expires": PURGE_INTERVAL_SECONDS},
+    },
+    "undecided": {
+        "task": "retention.tasks.tend_undecided",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "mirror-holds": {
         "task": "retention.tasks.sweep_holds",
         "schedule": 60,
@@ -232,6 +253,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"expires": 60},
     },
+    "apply-criteria": {
+        "task": "retention.tasks.apply_criteria",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
+    "lift-holds": {
+        "task": "retention.tasks.lift_holds",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "certificates": {
         "task": "retention.tasks.issue_certificates",
         "schedule": 60,
@@ -241,11 +272,24 @@ CELERY_BEAT_SCHEDULE = {
         "task": "retention.tasks.delete_past_certificates",
         "schedule": 86_400,
     },
+    "past-events": {"task": "retention.tasks.delete_past_events", "schedule": 86_400},
     "audit-partitions": {"task": "audit.tasks.create_partitions", "schedule": 86_400},
     "audit-verify": {"task": "audit.tasks.verify_logs", "schedule": 86_400},
     "audit-monthly-export": {"task": "audit.tasks.deliver_months", "schedule": 86_400},
     "audit-details": {"task": "audit.tasks.erase_past_details", "schedule": 86_400},
 }
+
+# Reminders of what waits for a decision; without a server they wait, and that is red on a page.
+EMAIL_HOST = env.str("EMAIL_HOST", default="localhost")
+EMAIL_PORT = env.int("EMAIL_PORT", default=25)
+EMAIL_HOST_USER = env.str("EMAIL_HOST_USER", default="")
+EMAIL_HOST_PASSWORD = env.str("EMAIL_HOST_PASSWORD", default="")
+EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=False)
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default=f"tallenne@{urlsplit(BASE_URL).hostname}")
+if DEMO:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = DATA_DIR / "mail"
 
 # --- Who signs in --------------------------------------------------------------------------------
 

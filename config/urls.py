@@ -30,6 +30,7 @@ CLOSED = (
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("livez", views.livez, name="livez"),
     path("healthz", views.healthz, name="healthz"),
     # Whoever is to sign in may choose in which language.
     path("language/setlang/", login_not_required(set_language), name="set_language"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 
 from django.contrib.auth.decorators import login_not_required
 from django.db import InterfaceError, OperationalError, connection
@@ -12,7 +13,12 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
+from audit import clock
 from config.navigation import menu
+from retention.attention import Asked, needs
+
+HEALTH_KEPT = timedelta(seconds=5)
+_last_health: tuple[datetime, str] | None = None
 
 
 @require_safe
@@ -23,11 +29,34 @@ def home(request: SignedInRequest) -> HttpResponse:
 
 @require_safe
 @login_not_required
-def healthz(_request: HttpRequest) -> HttpResponse:
-    """Say whether the database answers."""
+def livez(_request: HttpRequest) -> HttpResponse:
+    """Say whether the database answers: what a load balancer asks before it sends people here."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT 1")
     return JsonResponse({"status": "ok"})
+
+
+@require_safe
+@login_not_required
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """
+    Say in one word whether all that should happen does, without a detail for strangers.
+
+    `attention`: something waits for somebody's decision. `stuck`, with 503: something should have
+    happened and did not; retention's page says what.
+    """
+    status = _health(clock.now())
+    return JsonResponse({"status": status}, status=503 if status == "stuck" else 200)
+
+
+def _health(now: datetime) -> str:
+    """As it was found last, a few seconds ago: strangers may ask, and asking costs the database."""
+    global _last_health
+    if _last_health is None or not now - HEALTH_KEPT < _last_health[0] <= now:
+        found = needs(Asked(now))
+        stuck = any(need.kind.is_stuck for need in found)
+        _last_health = (now, "stuck" if stuck else "attention" if found else "ok")
+    return _last_health[1]
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

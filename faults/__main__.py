@@ -11,7 +11,10 @@ from bench.measuring import Scale
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / ".data" / "faults"
-GROUPS = ("listening", "verifying")
+GROUPS = (
+    *("listening", "verifying", "killing", "store", "servers", "racing", "clocks", "residue"),
+    "first_fails",
+)
 
 
 def main() -> None:
@@ -24,9 +27,23 @@ def main() -> None:
     with stage.opened(DATA) as opened:
         # Imported once Django is set up: they import models.
         from bench.centre import make_centre
-        from faults import listening, verifying
+        from faults import (
+            clocks,
+            first_fails,
+            killing,
+            listening,
+            racing,
+            residue,
+            servers,
+            store,
+            verifying,
+        )
 
-        runs = {"listening": listening.run, "verifying": verifying.run}
+        modules = (
+            *(listening, verifying, killing, store, servers, racing, clocks, residue),
+            first_fails,
+        )
+        runs = {module.__name__.rpartition(".")[2]: module.run for module in modules}
         centre = make_centre(opened)
         for group in (only,) if only else GROUPS:
             for outcome in runs[group](centre, scale):

@@ -153,6 +153,19 @@ class FileKeyring:
         except OSError as error:
             raise KeyringUnavailable from error
 
+    def put_back(self, name: str, key: bytes) -> bool:
+        """
+        Write a key from a copy of the keyring, unless there is one of that name.
+
+        Returns whether it was written. Raises KeyringUnavailable.
+        """
+        if len(key) != KEY_BYTES or key == _OVERWRITTEN:
+            raise ValueError("That is no key.")
+        path = self._path(name)
+        if self._read(path) is not None:
+            return False
+        return self._create(path, key) == key
+
     def names(self) -> list[str]:
         self._check_directory()
         try:
@@ -220,21 +233,21 @@ class FileKeyring:
             raise KeyringUnavailable("A key in the keyring is damaged.")
         return key
 
-    def _create(self, path: Path) -> bytes:
+    def _create(self, path: Path, key: bytes | None = None) -> bytes:
         try:
             for parent in reversed(path.relative_to(self._directory).parents):
                 (self._directory / parent).mkdir(mode=0o700, exist_ok=True)
             with _alone_in(path.parent):
                 if self._read(path) is None:
                     path.unlink(missing_ok=True)
-                    _write_new(path)
+                    _write_new(path, key or os.urandom(KEY_BYTES))
             _sync_directory(path.parent.parent)
         except OSError as error:
             raise KeyringUnavailable from error
-        key = self._read(path)
-        if key is None:
+        made = self._read(path)
+        if made is None:
             raise KeyringUnavailable
-        return key
+        return made
 
 
 @contextmanager
@@ -249,11 +262,11 @@ def _alone_in(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _write_new(path: Path) -> None:
+def _write_new(path: Path, key: bytes) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o400)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(KEY_BYTES))
+        file.write(key)
         file.flush()
         os.fsync(file.fileno())
     # A link never replaces: on a file system that ignores the lock, the first key still wins.

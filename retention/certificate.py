@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain, islice
 from typing import Any
+
+from django.conf import settings
 
 from audit import canonical
 from audit.proofs import SealedEvent, Witness
 from audit.registry import instant
 from retention.models import Certificate, Destruction, PurgeRun, RuleVersion
 
-VERSION = 1
+# 2 says of each key when its last copy lapses.
+VERSION = 2
 STANDARD = "NIST SP 800-88r2"
 # The content key, what the store held, and the rows that were made of the content.
 METHODS = {
@@ -27,7 +30,8 @@ PIECES_TOGETHER = 500
 _LINES = "lines"
 _TIMES = {
     *("at", "concluded_at", "confirmed_at", "deleted_at", "destroy_after", "finished_at"),
-    *("in_force_from", "issued_at", "key_destroyed_at", "started_at", "withdrawn_at"),
+    *("in_force_from", "issued_at", "key_destroyed_at", "last_copy_lapses_at", "started_at"),
+    "withdrawn_at",
 }
 
 
@@ -45,6 +49,7 @@ def line_of(destruction: Destruction, *, event: SealedEvent) -> str:
         "withdrawn_at": _instant(destruction.withdrawn_at),
         "hold_check": {"at": key_destroyed_at, "holds": 0, "requests": 0},
         "key_destroyed_at": key_destroyed_at,
+        "last_copy_lapses_at": _instant(_last_copy_lapses_at(destruction)),
         "ledger": destruction.ledger_key,
         "objects": [
             {"key": key, "version": version, "sha256": sha256}
@@ -59,6 +64,17 @@ def line_of(destruction: Destruction, *, event: SealedEvent) -> str:
     }
     said["sha256"] = hashlib.sha256(canonical.dumps(said).encode()).hexdigest()
     return canonical.dumps(said)
+
+
+def _last_copy_lapses_at(destruction: Destruction) -> datetime:
+    """
+    Say when no backup has the key any more, nor a copy in escrow what it was wrapped with.
+
+    Both terms are promises of who runs the system.
+    """
+    assert destruction.key_destroyed_at is not None
+    kept_days = settings.BACKUP_KEPT_DAYS + settings.KEYRING_ESCROW_KEPT_DAYS
+    return destruction.key_destroyed_at + timedelta(days=kept_days)
 
 
 def fields_of(

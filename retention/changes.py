@@ -74,8 +74,12 @@ def version_of(change: Mapping[str, Any]) -> RuleVersion | None:
 def changed_book(
     changes: Sequence[Mapping[str, Any]], *, controller: Controller, at: datetime
 ) -> tuple[RuleBook, RuleBook]:
-    """The company's rules and limits in force at that time, and as the changes would have them."""
-    old = rule_book(controller=controller, at=at)
+    """
+    The company's rules and limits in force at that time, and as the changes would have them.
+
+    What would speak speaks from that time on, and what it replaces has spoken until then.
+    """
+    old = rule_book(controller=controller, at=at, events_at=at)
     mine = [change for change in changes if change["controller"] == str(controller.pk)]
     limits = {
         **old.limits,
@@ -92,8 +96,10 @@ def changed_book(
         ).values_list("pk", flat=True)
     )
     terms: list[Terms] = [one for one in old.terms if one.version not in gone]
-    terms += [terms_of(version) for change in of_rules if (version := version_of(change))]
-    return old, replace(old, terms=tuple(terms), limits=limits)
+    versions = [version_of(change) for change in of_rules]
+    terms += [replace(terms_of(one), in_force_from=at) for one in versions if one]
+    replaced = [replace(one, in_force_until=at) for one in old.terms if one.version in gone]
+    return old, replace(old, terms=tuple(terms), earlier=(*old.earlier, *replaced), limits=limits)
 
 
 def _as_json(change: RuleChange | LimitChange) -> dict[str, object]:

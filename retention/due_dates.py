@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo
 
@@ -28,6 +28,11 @@ def due_at(*, trigger_at: datetime, months: int, days: int, zone: ZoneInfo) -> d
     wall = trigger_at.astimezone(zone)
     day = later_date(day=wall.date(), months=months, days=days)
     return _instant(datetime.combine(day, wall.time()), zone)
+
+
+def begins_at(*, day: date, zone: ZoneInfo) -> datetime:
+    """The UTC instant at which the day begins on the clocks of the zone."""
+    return _instant(datetime.combine(day, time.min), zone)
 
 
 def later_date(*, day: date, months: int, days: int) -> date:

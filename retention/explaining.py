@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -28,8 +29,14 @@ from retention.explanation import (
     UnmatchedRule,
     Why,
 )
-from retention.history import Standing, holds_at, is_braked, standing_of
-from retention.matching import Decision, mismatch
+from retention.history import (
+    Standing,
+    holds_at,
+    is_awaiting_a_hold,
+    is_braked,
+    standing_of,
+)
+from retention.matching import Decision, Match, mismatch
 from retention.models import Destruction, Hold, RuleVersion
 from retention.queries import RuleBook, decide_before, decisions_for, rule_book
 from retention.reach import reach_of
@@ -47,10 +54,11 @@ def explanation_of(
     Names of people, teams and rules are those of today.
     """
     standing = standing_of(conversation, at=at)
-    book = rule_book(controller=conversation.controller, at=at)
+    book = rule_book(controller=conversation.controller, at=at, events_at=at)
     holds = list(holds_at(conversation, at=at).select_related("matter", "placed_by", "lifted_by"))
     active = [hold for hold in holds if hold.lifted_at is None or hold.lifted_at > at]
-    barred_by = tuple(_bars(conversation, at, is_held=bool(active)))
+    is_held = bool(active) or is_awaiting_a_hold(conversation, at=at)
+    barred_by = tuple(_bars(conversation, at, is_held=is_held))
     return Explanation(
         conversation=conversation.pk,
         at=at,
@@ -61,11 +69,14 @@ def explanation_of(
         started_at=conversation.started_at,
         ended_at=conversation.ended_at,
         captured_at=conversation.captured_at,
+        notice=conversation.notice,
         destroy_after=standing.destroy_after,
         next=_next(standing, barred_by, at),
         barred_by=barred_by if standing.is_kept else (),
         decide_before=(
-            decide_before(conversation) if standing.is_kept and not standing.destroy_after else None
+            standing.destroy_after or decide_before(conversation)
+            if standing.is_kept and standing.is_uncovered
+            else None
         ),
         hold_count=len(active),
         open_requests=conversation.open_requests,
@@ -109,7 +120,7 @@ def _next(standing: Standing, barred_by: Collection[Bar], at: datetime) -> Next:
         return Next.HELD
     if Bar.REQUEST in barred_by:
         return Next.REQUEST_OPEN
-    if ends_at is None:
+    if ends_at is None or (standing.is_uncovered and at < ends_at):
         return Next.UNCOVERED
     if Bar.SOURCE_OBSERVED in barred_by or Bar.COMPANY_OBSERVED in barred_by:
         return Next.OBSERVED
@@ -130,6 +141,7 @@ def _purposes(
     wanted = {use.authority for use in uses.values()} | {
         match.version for decision in decisions.values() for match in decision.matches
     }
+    wanted |= {decision.excluded_by for decision in decisions.values() if decision.excluded_by}
     versions = RuleVersion.objects.select_related("rule").in_bulk(list(wanted))
     purposes = Purpose.objects.filter(pk__in=uses.keys() | decisions.keys()).order_by("code")
     return tuple(
@@ -146,16 +158,13 @@ def _explained(
 ) -> ExplainedPurpose:
     if decision is not None:
         rules = tuple(
-            _rule(
-                versions[match.version],
-                until_at=match.until_at,
-                decides=match.version == decision.decides,
-                lacks=match.lacks_article_9_condition,
-            )
+            _rule(versions[match.version], match, decides=match.version == decision.decides)
             for match in decision.matches
         )
+        if decision.excluded_by is not None:
+            rules += (_rule(versions[decision.excluded_by]),)
     elif use is not None and use.authority in versions:
-        rules = (_rule(versions[use.authority], until_at=use.until_at, decides=True, lacks=False),)
+        rules = (replace(_rule(versions[use.authority], decides=True), until_at=use.until_at),)
     else:
         rules = ()
     return ExplainedPurpose(
@@ -181,23 +190,31 @@ def _why(decision: Decision) -> Why | None:
     return Why.OLDER if able[0].until_at == able[1].until_at else Why.LONGEST
 
 
-def _rule(version: RuleVersion, *, until_at: datetime, decides: bool, lacks: bool) -> MatchedRule:
+def _rule(
+    version: RuleVersion, match: Match | None = None, *, decides: bool = False
+) -> MatchedRule:
     return MatchedRule(
         rule=version.rule.name,
         rule_id=version.rule_id,
         version=version.number,
         version_id=version.pk,
         legal_basis=version.legal_basis,
+        statute=version.statute,
         keep_months=version.keep_months,
         keep_days=version.keep_days,
-        until_at=until_at,
+        trigger=version.trigger,
+        counted_from=match.counted_from if match else None,
+        cap_at=match.cap_at if match else None,
+        until_at=match.until_at if match else None,
+        not_until=match.not_until if match else None,
         decides=decides,
-        lacks_article_9_condition=lacks,
+        lacks_article_9_condition=match.lacks_article_9_condition if match else False,
+        excludes=version.is_exclusion,
     )
 
 
 def _unmatched(conversation: Conversation, book: RuleBook) -> tuple[UnmatchedRule, ...]:
-    contact = contact_of(conversation, zone=book.zone)
+    contact = contact_of(conversation, book=book)
     reasons = {
         terms.version: reason
         for terms in book.terms

@@ -46,18 +46,30 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MatchedRule:
-    """A rule version that speaks of the conversation, and its own end of it."""
+    """
+    A rule version that speaks of the conversation, and its own end of it.
+
+    `counted_from` is None while the event that `trigger` names has not come: it ends at `cap_at`
+    then. `not_until` is the later end that it does not give, since it was made after the
+    conversation was captured and neither a statute nor the privacy notice states as much.
+    """
 
     rule: str
     rule_id: UUID
     version: int
     version_id: UUID
     legal_basis: str
+    statute: str
     keep_months: int
     keep_days: int
+    trigger: str
+    counted_from: datetime | None
+    cap_at: datetime | None
     until_at: datetime | None
+    not_until: datetime | None
     decides: bool
     lacks_article_9_condition: bool
+    excludes: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,8 @@ class ExplainedPurpose:
 
     `until_at` is what is in force for access; `computed_until_at` what the rules give now, which
     differs only while a change of rules is being carried through. `why` the version that decides
-    does: the others that could are shorter, or as long and newer; None if none decides.
+    does: the others that could are shorter, or as long and newer; None if none decides. An
+    exclusion among the rules closes the purpose, but for what the floor demands.
     """
 
     purpose: str
@@ -165,6 +178,7 @@ class Explanation:
     started_at: datetime
     ended_at: datetime
     captured_at: datetime
+    notice: str
     destroy_after: datetime | None
     next: Next
     barred_by: tuple[Bar, ...]

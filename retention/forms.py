@@ -1,27 +1,42 @@
-"""What a compliance officer fills in: rules, limits, matters, holds."""
+"""What a compliance officer fills in besides rules and matters: limits, notices, decisions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, Queue, Team, User
-from recordings.models import Conversation
-from retention.models import Matter, RuleVersion
-from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, Problem
-from retention.operations.rules import Draft
+from accounts.models import Controller, Purpose, Queue
+from retention.due_dates import begins_at
+from retention.models import Disposition
+from retention.operations.contradictions import LONGEST_MONTHS, Problem
 
 if TYPE_CHECKING:
     QueuesField = forms.ModelMultipleChoiceField[Queue]
 else:
     QueuesField = forms.ModelMultipleChoiceField
 
-MOST_AT_ONCE = 500
+
+def date_field(label: Any, *, required: bool = True) -> forms.DateField:
+    """A day, as a browser picks it."""
+    # A browser sends dates of date fields in this form, whatever the language.
+    return forms.DateField(
+        label=label,
+        required=required,
+        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
+        input_formats=["%Y-%m-%d"],
+    )
+
+
+def start_of(day: date | None, controller: Controller, *, days_later: int = 0) -> datetime | None:
+    """When the day, or one so many days later, begins where the company is."""
+    if day is None:
+        return None
+    return begins_at(day=day + timedelta(days=days_later), zone=ZoneInfo(controller.time_zone))
 
 
 class WithProblems(forms.Form):
@@ -43,106 +58,6 @@ class QueueChoices(QueuesField):
         return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
 
 
-class TermsForm(WithProblems):
-    """What a version of a rule says; empty choices match every one."""
-
-    kinds = forms.MultipleChoiceField(
-        label=_("Kinds"),
-        choices=Conversation.Kind.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every kind."),
-    )
-    teams = forms.ModelMultipleChoiceField(
-        label=_("Teams"),
-        queryset=Team.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every team."),
-    )
-    queues = QueueChoices(
-        label=_("Queues"),
-        queryset=Queue.objects.none(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every queue."),
-    )
-    keep_months = forms.IntegerField(
-        label=_("Keep, months"), min_value=0, max_value=LONGEST_MONTHS, initial=6
-    )
-    keep_days = forms.IntegerField(
-        label=_("and days"),
-        min_value=0,
-        max_value=LONGEST_DAYS,
-        initial=0,
-        help_text=_("Counted from the end of the conversation, on the company's calendar."),
-    )
-    legal_basis = forms.ChoiceField(
-        label=_("Legal basis"), choices=[("", "—"), *RuleVersion.LegalBasis.choices]
-    )
-    article_9_condition = forms.CharField(
-        label=_("Condition of Art. 9"),
-        max_length=200,
-        required=False,
-        help_text=_("Without one, content that may hold health data is closed to this purpose."),
-    )
-
-    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        queues = self.fields["queues"]
-        assert isinstance(queues, QueueChoices)
-        queues.queryset = Queue.objects.filter(controller__in=controllers).select_related(
-            "controller"
-        )
-
-    def draft(self) -> Draft:
-        """What was filled in; only of a form that is valid."""
-        said = self.cleaned_data
-        return Draft(
-            keep_months=said["keep_months"],
-            keep_days=said["keep_days"],
-            legal_basis=said["legal_basis"],
-            kinds=tuple(said["kinds"]),
-            teams=tuple(sorted(team.pk for team in said["teams"])),
-            queues=tuple(sorted(queue.pk for queue in said["queues"])),
-            article_9_condition=said["article_9_condition"].strip(),
-        )
-
-
-class NewRuleForm(TermsForm):
-    """A rule that is to be."""
-
-    name = forms.CharField(label=_("Name"), max_length=200)
-    controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
-    purpose = forms.ModelChoiceField(label=_("Purpose"), queryset=Purpose.objects.all())
-
-    field_order = ("name", "controller", "purpose")
-
-    def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
-        super().__init__(*args, controllers=controllers, **kwargs)
-        _only(self.fields["controller"], controllers)
-
-
-class ChangedRuleForm(TermsForm):
-    """A further version of a rule; `based_on` is the one that was looked at."""
-
-    based_on = forms.IntegerField(widget=forms.HiddenInput)
-
-    @staticmethod
-    def initial_of(version: RuleVersion) -> dict[str, Any]:
-        """What the version says, to be changed."""
-        return {
-            "kinds": version.kinds,
-            "teams": version.teams,
-            "queues": version.queues,
-            "keep_months": version.keep_months,
-            "keep_days": version.keep_days,
-            "legal_basis": version.legal_basis,
-            "article_9_condition": version.article_9_condition,
-            "based_on": version.number,
-        }
-
-
 class LimitForm(WithProblems):
     """The shortest and the longest that a purpose allows at a company."""
 
@@ -160,7 +75,7 @@ class LimitForm(WithProblems):
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _only(self.fields["controller"], controllers)
+        narrow_to(self.fields["controller"], controllers)
 
 
 class MomentForm(forms.Form):
@@ -175,80 +90,70 @@ class MomentForm(forms.Form):
     )
 
 
-class MatterForm(WithProblems):
-    """A matter that is to be opened."""
+class NoticeForm(WithProblems):
+    """A version of a privacy notice, with the months that it states for each purpose."""
 
     controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
-    code = forms.SlugField(
-        label=_("Code"), max_length=50, help_text=_("Short and without personal data.")
+    version = forms.CharField(
+        label=_("Version"),
+        max_length=100,
+        help_text=_("As the company and its phone systems call it."),
     )
-    name = forms.CharField(label=_("Name"), max_length=200)
-    reason = forms.CharField(
-        label=_("Reason"), widget=forms.Textarea, help_text=_("Why destruction is barred.")
+    in_force_from = forms.DateField(
+        label=_("In force from"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _only(self.fields["controller"], controllers)
-
-
-class HandlerForm(WithProblems):
-    """A person to be named as a handler of the matter."""
-
-    handler = forms.ModelChoiceField(
-        label=_("Case handler"),
-        queryset=User.objects.none(),
-        help_text=_("She alone hears what the matter holds."),
-    )
-
-    def __init__(self, *args: Any, candidates: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["handler"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = candidates
-
-
-class PlaceForm(WithProblems):
-    """Conversations to be held for a matter that is known."""
-
-    conversations = forms.CharField(
-        label=_("Ids of conversations"),
-        widget=forms.Textarea,
-        help_text=_("One a line."),
-    )
-
-    def clean_conversations(self) -> list[UUID]:
-        """Read the ids, each once."""
-        found = []
-        for word in re.split(r"[\s,;]+", self.cleaned_data["conversations"].strip()):
-            try:
-                found.append(UUID(word))
-            except ValueError as error:
-                raise forms.ValidationError(
-                    _("One of the lines is no id of a conversation.")
-                ) from error
-        if len(found) > MOST_AT_ONCE:
-            raise forms.ValidationError(
-                _("At most %(most)d conversations at once.") % {"most": MOST_AT_ONCE}
+        narrow_to(self.fields["controller"], controllers)
+        self.purposes = {f"months_{purpose.code}": purpose for purpose in Purpose.objects.all()}
+        for name, purpose in self.purposes.items():
+            self.fields[name] = forms.IntegerField(
+                label=_("%(purpose)s, months") % {"purpose": purpose},
+                required=False,
+                min_value=1,
+                max_value=LONGEST_MONTHS,
             )
-        return list(dict.fromkeys(found))
+
+    def in_force_at(self) -> datetime:
+        """When the day begins at the company."""
+        zone = ZoneInfo(self.cleaned_data["controller"].time_zone)
+        return datetime.combine(self.cleaned_data["in_force_from"], time(), zone)
+
+    def months(self) -> dict[Purpose, int]:
+        """What the notice states; a purpose left empty is one that it does not name."""
+        said = {purpose: self.cleaned_data[name] for name, purpose in self.purposes.items()}
+        return {purpose: count for purpose, count in said.items() if count is not None}
 
 
-class PlaceOnForm(WithProblems):
-    """The matter for which one conversation is to be held."""
-
-    matter = forms.ModelChoiceField(label=_("Matter"), queryset=Matter.objects.none())
-
-    def __init__(self, *args: Any, matters: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        field = self.fields["matter"]
-        assert isinstance(field, forms.ModelChoiceField)
-        field.queryset = matters
-
-
-def _only(field: forms.Field, controllers: Sequence[Controller]) -> None:
+def narrow_to(field: forms.Field, controllers: Sequence[Controller]) -> None:
+    """Offer these companies alone; a single one is chosen already."""
     assert isinstance(field, forms.ModelChoiceField)
     field.queryset = Controller.objects.filter(pk__in=[one.pk for one in controllers])
     if len(controllers) == 1:
         field.initial = controllers[0]
         field.empty_label = None
+
+
+class DispositionForm(forms.Form):
+    """What to do, before its time, with something that waits for a decision, and why."""
+
+    kind = forms.ChoiceField(
+        label=_("What is to become of it"),
+        choices=Disposition.Kind.choices,
+        widget=forms.RadioSelect,
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("It stays as evidence: name nobody."),
+    )
+    subject_is_told = forms.BooleanField(label=_("The data subject is told of it"), required=False)
+
+    def __init__(self, *args: Any, can_extend: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind = self.fields["kind"]
+        assert isinstance(kind, forms.ChoiceField)
+        if not can_extend:
+            kind.choices = [(Disposition.Kind.DESTROY.value, Disposition.Kind.DESTROY.label)]

@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Q, QuerySet
 
 from audit.events import EventType
 from audit.models import Event
 from recordings.models import Conversation, PermittedUse
 from recordings.operations.uses import NewUse
-from retention.contacts import contact_of
-from retention.matching import decide
-from retention.models import Destruction, Hold, PurgeRun, RuleVersion
+from retention.holding import awaiting_their_holds
+from retention.models import Destruction, Disposition, Hold, PurgeRun, RuleVersion
 from retention.operations.cover import uses_from
-from retention.queries import rule_book, terms_of
+from retention.queries import decisions_for, rule_book
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,12 @@ class Standing:
     How a conversation stood at a time.
 
     `uses` are those of rules, by purpose; `destruction` is the one that was open or concluded.
+    While no rule covers it, `destroy_after` is the time before which to decide.
     """
 
     state: str
     destroy_after: datetime | None
+    is_uncovered: bool
     uses: Mapping[UUID, NewUse]
     destruction: Destruction | None
     restricted_at: datetime | None
@@ -64,9 +66,14 @@ def standing_of(conversation: Conversation, *, at: datetime) -> Standing:
     if destruction is not None:
         # A hold that brought it back has emptied the time on its own row.
         row["withdrawn_at"] = row["withdrawn_at"] or destruction.withdrawn_at
-    ends_at, uses = _uses(conversation, at)
+    covered = _covered(conversation, at)
     return Standing(
-        state=_state(row), destroy_after=ends_at, uses=uses, destruction=destruction, **row
+        state=_state(row),
+        destroy_after=covered.ends_at,
+        is_uncovered=covered.is_uncovered,
+        uses=covered.uses,
+        destruction=destruction,
+        **row,
     )
 
 
@@ -89,6 +96,25 @@ def holds_at(conversation: Conversation, *, at: datetime) -> QuerySet[Hold]:
     return Hold.objects.filter(conversation=conversation, placed_at__lte=at)
 
 
+def is_awaiting_a_hold(conversation: Conversation, *, at: datetime) -> bool:
+    """Whether a matter's criterion matched it at that time that had not come to it yet."""
+    criteria_came_later = Hold.objects.filter(
+        conversation=conversation,
+        placed_at__gt=at,
+        criterion__set_at__lte=at,
+        criterion__set_at__gt=conversation.captured_at,
+    )
+    if criteria_came_later.exists():
+        return True
+    return bool(
+        awaiting_their_holds(
+            conversation_ids=[conversation.pk],
+            controllers=[conversation.controller_id],
+            set_by=at,
+        )
+    )
+
+
 def is_braked(*, at: datetime) -> bool:
     """Whether the last purge run at that time had been stopped for its size."""
     last = PurgeRun.objects.filter(started_at__lte=at).order_by("started_at").last()
@@ -105,7 +131,16 @@ def _none_later(at: datetime, **times: datetime | None) -> dict[str, datetime | 
     return {name: time if time and time <= at else None for name, time in times.items()}
 
 
-def _uses(conversation: Conversation, at: datetime) -> tuple[datetime | None, dict[UUID, NewUse]]:
+@dataclass(frozen=True, slots=True)
+class _Covered:
+    """What rules had said of it."""
+
+    ends_at: datetime | None
+    is_uncovered: bool
+    uses: Mapping[UUID, NewUse]
+
+
+def _covered(conversation: Conversation, at: datetime) -> _Covered:
     """Its end and the uses that rules permitted, as they had been written by that time."""
     coverings = Event.objects.filter(
         log=str(conversation.controller_id),
@@ -113,11 +148,38 @@ def _uses(conversation: Conversation, at: datetime) -> tuple[datetime | None, di
         conversation=conversation.pk,
         event_type=EventType.CONVERSATION_COVERED,
     ).order_by("happened_at", "id")
-    if not coverings.filter(happened_at__gt=at).exists():
-        return conversation.destroy_after, _as_written(conversation)
+    prolonged = Disposition.objects.filter(target=conversation.pk, done_at__isnull=False)
+    if not (
+        coverings.filter(happened_at__gt=at).exists() or prolonged.filter(done_at__gt=at).exists()
+    ):
+        return _Covered(
+            conversation.destroy_after,
+            conversation.uncovered_at is not None or conversation.destroy_after is None,
+            _as_written(conversation),
+        )
     last = coverings.filter(happened_at__lte=at).last()
-    uses = _as_covered(conversation, last) if last is not None else {}
-    return max((use.until_at for use in uses.values()), default=None), uses
+    if last is None:
+        return _Covered(None, True, {})
+    uses = _as_covered(conversation, last)
+    if uses:
+        return _Covered(max(use.until_at for use in uses.values()), False, uses)
+    ends_at = _decided_before(last)
+    since = prolonged.filter(done_at__gt=last.happened_at, done_at__lte=at)
+    for decided in since.order_by("done_at"):
+        assert decided.done_at is not None
+        if decided.kind == Disposition.Kind.EXTEND:
+            ends_at += timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+        else:
+            ends_at = min(decided.done_at, ends_at)
+    return _Covered(ends_at, True, {})
+
+
+def _decided_before(event: Event) -> datetime:
+    """The time before which to decide about what the event says that no rule covers."""
+    told = _facts(event).get("destroy_after")
+    if told:
+        return datetime.fromisoformat(told)
+    return event.happened_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
 
 
 def _as_written(conversation: Conversation) -> dict[UUID, NewUse]:
@@ -131,15 +193,16 @@ def _as_written(conversation: Conversation) -> dict[UUID, NewUse]:
 
 
 def _as_covered(conversation: Conversation, event: Event) -> dict[UUID, NewUse]:
-    """What the versions that the event names gave it, within the limits of that time."""
-    facts: dict[str, Any] = json.loads(event.body).get("x", {})
-    versions = RuleVersion.objects.filter(pk__in=facts.get("rules", ())).select_related("rule")
+    """What the versions that the event names gave it, by the rules and limits of that time."""
+    named = {UUID(version) for version in _facts(event).get("rules", ())}
+    versions = RuleVersion.objects.filter(pk__in=named)
     # A capture that came to it after a change of rules went by the change.
     covered_at = max([event.happened_at, *(version.created_at for version in versions)])
-    book = rule_book(controller=conversation.controller, at=covered_at)
-    decisions = decide(
-        contact=contact_of(conversation, zone=book.zone),
-        versions=[terms_of(version) for version in versions],
-        limits=book.limits,
-    )
-    return {use.purpose: use for use in uses_from(decisions, conversation=conversation)}
+    book = rule_book(controller=conversation.controller, at=covered_at, events_at=event.happened_at)
+    uses = uses_from(decisions_for(conversation, book=book), conversation=conversation)
+    return {use.purpose: use for use in uses if use.authority in named}
+
+
+def _facts(event: Event) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(event.body).get("x", {})
+    return facts

@@ -29,6 +29,16 @@ def check_can_hold(*, user: User, controller: Controller) -> None:
     _check(user, "retention.hold", controller)
 
 
+def check_can_dispose(*, user: User, controller: Controller) -> None:
+    """Raise NotEntitled unless the person may propose what to do with what waits."""
+    _check(user, "retention.dispose", controller)
+
+
+def check_can_agree_to_dispose(*, user: User, controller: Controller) -> None:
+    """Raise NotEntitled unless the person may be the second of the two."""
+    _check(user, "retention.agree_to_dispose", controller)
+
+
 def _check(user: User, permission: str, controller: Controller) -> None:
     if not user.has_perm(permission, controller):
         raise NotEntitled

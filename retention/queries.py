@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -9,17 +10,19 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, F, Max, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, RoleAssignment, User
+from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
 from accounts.roles import Role
+from audit.events import INSTALLATION, EventType, Outcome
+from audit.models import Event
 from recordings.models import Conversation, Segment
 from retention.contacts import contact_of
-from retention.matching import Decision, Limit, Terms, decide
+from retention.matching import ENDED_AT, Decision, Limit, Matchers, Terms, decide
 from retention.models import (
     Certificate,
     Destruction,
-    Matter,
+    Disposition,
     PurgeRun,
     PurposeLimit,
     Recomputation,
@@ -33,11 +36,25 @@ LINES_TOGETHER = 500
 
 @dataclass(frozen=True, slots=True)
 class RuleBook:
-    """What a controller's rules say at one time, as plain values."""
+    """
+    What a controller's rules say at one time, as plain values.
+
+    `terms` are in force, `earlier` were before. `noticed_months` is what privacy notices state, by
+    version of the notice and purpose. Of business events those count that were known at
+    `events_at`, or all that have arrived.
+    """
 
     terms: tuple[Terms, ...]
+    earlier: tuple[Terms, ...]
     limits: Mapping[UUID, Limit]
+    noticed_months: Mapping[str, Mapping[UUID, int]]
     zone: ZoneInfo
+    events_at: datetime | None = None
+
+    @property
+    def asks_for_events(self) -> bool:
+        """Whether any time is counted from what happens to a contract or a claim."""
+        return any(terms.trigger != ENDED_AT for terms in (*self.terms, *self.earlier))
 
 
 def zone_of(controller_slug: str) -> ZoneInfo:
@@ -45,36 +62,72 @@ def zone_of(controller_slug: str) -> ZoneInfo:
     return ZoneInfo(Controller.objects.get(slug=controller_slug).time_zone)
 
 
-def terms_of(version: RuleVersion) -> Terms:
-    """The version as matching sees it."""
+def terms_of(version: RuleVersion, *, in_force_until: datetime | None = None) -> Terms:
+    """The version as matching sees it, which speaks until then."""
     return Terms(
         version=version.pk,
         purpose=version.rule.purpose_id,
         kinds=frozenset(version.kinds),
         teams=frozenset(version.teams),
         queues=frozenset(version.queues),
+        directions=frozenset(version.directions),
+        outcomes=frozenset(version.outcomes),
+        languages=frozenset(version.languages),
+        tags=frozenset(version.tags),
+        shortest_seconds=version.shortest_seconds,
+        longest_seconds=version.longest_seconds,
+        is_exclusion=version.is_exclusion,
+        trigger=version.trigger,
         keep_months=version.keep_months,
         keep_days=version.keep_days,
+        cap_months=version.cap_months,
         has_article_9_condition=bool(version.article_9_condition),
+        cites_statute=bool(version.statute),
+        in_force_from=version.in_force_from,
+        in_force_until=in_force_until,
     )
 
 
-def rule_book(*, controller: Controller, at: datetime) -> RuleBook:
-    """Read the rule versions and the limits in force at that time."""
-    versions = (
-        RuleVersion.objects.in_force(at=at)
-        .filter(rule__controller=controller)
-        .select_related("rule")
-    )
+def rule_book(
+    *, controller: Controller, at: datetime, events_at: datetime | None = None
+) -> RuleBook:
+    """Read the rule versions in force at that time and before, the limits and the notices."""
     limits = {
         limit.purpose_id: Limit(limit.floor_months, limit.ceiling_months)
         for limit in PurposeLimit.objects.in_force(at=at).filter(controller=controller)
     }
+    noticed_months: dict[str, dict[UUID, int]] = {}
+    times = NoticedTime.objects.filter(notice__controller=controller, notice__recorded_at__lte=at)
+    for time in times.select_related("notice"):
+        noticed_months.setdefault(time.notice.version, {})[time.purpose_id] = time.months
+    terms = _terms_until(controller=controller, at=at)
     return RuleBook(
-        terms=tuple(terms_of(version) for version in versions),
+        terms=tuple(one for one in terms if one.in_force_until is None),
+        earlier=tuple(one for one in terms if one.in_force_until is not None),
         limits=limits,
+        noticed_months=noticed_months,
         zone=ZoneInfo(controller.time_zone),
+        events_at=events_at,
     )
+
+
+def _terms_until(*, controller: Controller, at: datetime) -> list[Terms]:
+    """What each version says that has spoken by then, with the time when another took its place."""
+    terms = []
+    until: dict[UUID, datetime] = {}
+    versions = (
+        RuleVersion.objects.begun(at=at)
+        .filter(rule__controller=controller)
+        .select_related("rule")
+        .order_by("-number")
+    )
+    for version in versions:
+        replaced_at = until.get(version.rule_id)
+        if replaced_at is None or version.in_force_from < replaced_at:
+            if not version.is_retired:
+                terms.append(terms_of(version, in_force_until=replaced_at))
+            until[version.rule_id] = version.in_force_from
+    return terms
 
 
 def last_change(controller: Controller) -> datetime | None:
@@ -92,26 +145,56 @@ def last_change(controller: Controller) -> datetime | None:
 def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:
     """What the rules give for the conversation, per purpose."""
     return decide(
-        contact=contact_of(conversation, zone=book.zone), versions=book.terms, limits=book.limits
+        contact=contact_of(conversation, book=book),
+        versions=book.terms,
+        earlier=book.earlier,
+        limits=book.limits,
     )
+
+
+def spoken_of(one: Matchers) -> Q:
+    """Say which conversations these matchers speak of; an empty Q says all."""
+    matches = Q()
+    if one.kinds:
+        matches &= Q(kind__in=one.kinds)
+    if one.teams or one.queues:
+        segments = Segment.objects.filter(conversation=OuterRef("pk"))
+        if one.teams:
+            segments = segments.filter(team__in=one.teams)
+        if one.queues:
+            segments = segments.filter(queue__in=one.queues)
+        matches &= Q(Exists(segments))
+    return matches
 
 
 def matched_by(*, controller: Controller, terms: Collection[Terms]) -> QuerySet[Conversation]:
     """The kept conversations of the controller that one of the terms speaks of."""
     condition = Q(pk__in=[])
     for one in terms:
-        matches = Q()
-        if one.kinds:
-            matches &= Q(kind__in=one.kinds)
-        if one.teams or one.queues:
-            segments = Segment.objects.filter(conversation=OuterRef("pk"))
-            if one.teams:
-                segments = segments.filter(team__in=one.teams)
-            if one.queues:
-                segments = segments.filter(queue__in=one.queues)
-            matches &= Q(Exists(segments))
+        matches = _matches(one)
         condition = (condition | matches) if matches else ~Q(pk__in=[])
     return Conversation.objects.kept().filter(controller=controller).filter(condition)
+
+
+def _matches(terms: Terms) -> Q:
+    """What `retention.matching.mismatch` says, in SQL; empty for what speaks of everything."""
+    matches = spoken_of(terms)
+    if terms.directions:
+        matches &= Q(direction__in=terms.directions)
+    if terms.shortest_seconds is not None:
+        matches &= Q(duration_seconds__gte=terms.shortest_seconds)
+    if terms.longest_seconds is not None:
+        matches &= Q(duration_seconds__lte=terms.longest_seconds)
+    if terms.outcomes:
+        matches &= Q(outcome__in=terms.outcomes)
+    if terms.languages:
+        languages = Q()
+        for one in terms.languages:
+            languages |= Q(language__iexact=one) | Q(language__istartswith=f"{one}-")
+        matches &= languages
+    if terms.tags:
+        matches &= Q(tags__has_any_keys=list(terms.tags))
+    return matches
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +242,16 @@ def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
     )
 
 
+def notices_of(*, controllers: Collection[Controller]) -> QuerySet[PrivacyNotice]:
+    """The privacy notices by company, the newest first, with the times they state."""
+    return (
+        PrivacyNotice.objects.filter(controller__in=controllers)
+        .select_related("controller")
+        .prefetch_related("times__purpose")
+        .order_by("controller__name", "-in_force_from")
+    )
+
+
 def recomputations_of(*, controllers: Collection[Controller]) -> QuerySet[Recomputation]:
     """The re-computations of uses under way."""
     return (
@@ -186,16 +279,18 @@ def team_names(conversation_ids: Collection[UUID]) -> dict[UUID, str]:
 
 def decide_before(conversation: Conversation) -> datetime:
     """Until when somebody must decide about a conversation that no rule covers."""
-    return conversation.captured_at + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return conversation.destroy_after or conversation.captured_at + timedelta(
+        days=settings.UNCOVERED_DECIDE_DAYS
+    )
 
 
-def matters_of(*, controllers: Collection[Controller]) -> QuerySet[Matter]:
-    """The matters with `holds_active`, how many conversations each holds; open ones first."""
+def proposals_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition]:
+    """What is proposed for things that wait for a decision and not carried out, oldest first."""
     return (
-        Matter.objects.filter(controller__in=controllers)
-        .select_related("controller")
-        .annotate(holds_active=Count("holds", filter=Q(holds__lifted_at=None)))
-        .order_by(F("closed_at").desc(nulls_first=True), "-opened_at")
+        Disposition.objects.open()
+        .filter(controller__in=controllers)
+        .select_related("controller", "proposed_by")
+        .order_by("proposed_at")
     )
 
 
@@ -244,6 +339,36 @@ def run_counts(
 def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
     """What the run did to conversations of these controllers, in the order it began."""
     return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """What was cleared away after a run, when, and whether all of it was; `store` is a code."""
+
+    at: datetime
+    tables: int
+    store: str
+    is_done: bool
+
+
+def maintenance_of(run: PurgeRun) -> Maintenance | None:
+    """The newest maintenance that followed a run, as the log has it; None before the first."""
+    event = (
+        Event.objects.filter(
+            log=INSTALLATION, target=str(run.pk), event_type=EventType.PURGE_RUN_MAINTAINED
+        )
+        .order_by("-happened_at", "-id")
+        .first()
+    )
+    if event is None:
+        return None
+    facts = json.loads(event.body)["x"]
+    return Maintenance(
+        at=event.happened_at,
+        tables=facts["tables"],
+        store=facts["state"],
+        is_done=event.outcome == Outcome.ALLOW,
+    )
 
 
 def certificates_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Certificate]:

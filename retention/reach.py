@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from recordings.models import Conversation
 from recordings.operations.matter_uses import PURPOSE_CODE
 from retention.explanation import Reach
 from retention.history import Standing, holds_at
-from retention.models import MatterHandler
+from retention.models import Matter, MatterHandler
 
 _NONE = Q(pk__in=[])
 
@@ -23,11 +24,12 @@ def reach_of(
     """
     Who could reach the content at that time, by person and purpose.
 
-    Team permissions and matters say whom to ask about; the access rule itself answers, person by
-    person. Given how the conversation stood at a time that is past, it is asked with the uses of
-    that time.
+    Team permissions and uses written for one person say whom to ask about; the access rule itself
+    answers, person by person. Given how the conversation stood at a time that is past, it is asked
+    with the uses of that time, those for a person by the holds and handlers of then.
     """
-    asked = _by_team(conversation, at) | _by_matter(conversation, at)
+    for_one = _by_use(conversation, at) if standing is None else _by_matter(conversation, at)
+    asked = _by_team(conversation, at) | for_one
     users = User.objects.in_bulk([user for user, _purpose in asked])
     purposes = Purpose.objects.in_bulk([purpose for _user, purpose in asked])
     return tuple(
@@ -88,28 +90,45 @@ def _by_team(conversation: Conversation, at: datetime) -> dict[tuple[UUID, UUID]
     }
 
 
+def _by_use(conversation: Conversation, at: datetime) -> dict[tuple[UUID, UUID], Reach]:
+    uses = conversation.permitted_uses.filter(
+        only_for__isnull=False, from_at__lte=at, until_at__gt=at
+    ).select_related("only_for", "purpose")
+    matters = Matter.objects.in_bulk([use.authority for use in uses])
+    return _through_matters(
+        (use.only_for, matters[use.authority], use.purpose)
+        for use in uses
+        if use.only_for is not None and use.authority in matters
+    )
+
+
 def _by_matter(conversation: Conversation, at: datetime) -> dict[tuple[UUID, UUID], Reach]:
     matters = (
         holds_at(conversation, at=at)
         .filter(Q(lifted_at=None) | Q(lifted_at__gt=at))
-        .filter(Q(matter__closed_at=None) | Q(matter__closed_at__gt=at))
         .values("matter")
     )
-    handlers = (
-        MatterHandler.objects.filter(matter__in=matters, named_at__lte=at)
-        .select_related("user", "matter")
-        .order_by("user__full_name", "user_id", "named_at", "pk")
+    handlers = MatterHandler.objects.filter(matter__in=matters, named_at__lte=at)
+    purpose = Purpose.objects.filter(code=PURPOSE_CODE).first()
+    return _through_matters(
+        (handler.user, handler.matter, purpose)
+        for handler in handlers.select_related("user", "matter")
+        if purpose is not None
     )
-    purpose = Purpose.objects.filter(code=PURPOSE_CODE).first() if handlers else None
+
+
+def _through_matters(
+    found: Iterable[tuple[User, Matter, Purpose]],
+) -> dict[tuple[UUID, UUID], Reach]:
+    ordered = sorted(found, key=lambda one: (one[0].full_name, one[0].pk, one[1].name, one[1].pk))
     return {
-        (handler.user_id, purpose.pk): Reach(
-            name=handler.user.full_name,
-            reference=handler.user.reference,
+        (user.pk, purpose.pk): Reach(
+            name=user.full_name,
+            reference=user.reference,
             purpose=purpose.code,
             through="matter",
-            of=handler.matter.name,
+            of=matter.name,
             until_at=None,
         )
-        for handler in handlers
-        if purpose is not None
+        for user, matter, purpose in ordered
     }

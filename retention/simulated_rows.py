@@ -16,19 +16,28 @@ from django.db import connection, transaction
 
 from accounts.models import Controller, Queue, Source
 from recordings.models import Conversation
-from retention.contacts import COLUMNS, contact_from
-from retention.matching import Contact, Stretch
+from retention.contacts import contact_from
+from retention.lens import (
+    HAPPENED,
+    KNOWN,
+    REFERENCES,
+    WIDTH,
+    Lens,
+    Signature,
+    lens_for,
+    stretches,
+)
+from retention.matching import Contact
+from retention.queries import RuleBook
 
 CHUNK = 200_000
 # Sorts and joins of one chunk stay in memory; PostgreSQL's default of 4 MB is for small questions.
 _WORK_MEMORY = "128MB"
 _SAMPLE_PERCENT = 1
 
-_SIGNATURE = ", ".join([*(f"c.{name}::text" for name in COLUMNS), "s.teams::text, s.queues::text"])
 _DAY = "((c.ended_at AT TIME ZONE %(zone)s)::date - DATE '1970-01-01')"
 _BARS = "c.hold_count > 0, c.open_requests > 0, c.source_id <> ALL(%(released)s)"
-_WIDTH = len(COLUMNS) + 2
-_KEYS = ", ".join(f"k{place}" for place in range(_WIDTH + 3))
+_KEYS = ", ".join(f"k{place}" for place in range(WIDTH + 3))
 # What differs in a signature alone is put into one row: there are a thousand rows instead of a
 # hundred thousand, and each of them costs more to fetch than to count.
 _COUNTED = f"""
@@ -37,12 +46,12 @@ WITH served AS (
     FROM recordings_segment
     WHERE conversation_id >= %(first)s AND conversation_id <= %(last)s
     GROUP BY conversation_id
-), counted ({_KEYS}, day, number, first_at, last_at) AS (
-    SELECT {_SIGNATURE}, {_BARS}, {_DAY}, count(*), min(c.ended_at), max(c.ended_at)
-    FROM recordings_conversation c LEFT JOIN served s ON s.conversation_id = c.id
+){{events}}, counted ({_KEYS}, day, number, first_at, last_at) AS (
+    SELECT {{signature}}, {_BARS}, {_DAY}, count(*), min(c.ended_at), max(c.ended_at)
+    FROM recordings_conversation c LEFT JOIN served s ON s.conversation_id = c.id {{join}}
     WHERE c.state = 'kept' AND c.controller_id = %(controller)s
       AND c.id >= %(first)s AND c.id <= %(last)s
-    GROUP BY {", ".join(str(place) for place in range(1, _WIDTH + 5))}
+    GROUP BY {", ".join(str(place) for place in range(1, WIDTH + 5))}
 )
 SELECT {_KEYS}, json_agg(json_build_array(
     day, number,
@@ -51,26 +60,34 @@ SELECT {_KEYS}, json_agg(json_build_array(
 ))::text
 FROM counted GROUP BY {_KEYS}
 """  # noqa: S608 (parts that stand here)
+_EVENTS_OF_ALL = """, {known}, happened AS (
+    SELECT r.conversation_id, {happened} FROM {references}
+    WHERE r.conversation_id >= %(first)s AND r.conversation_id <= %(last)s
+    GROUP BY r.conversation_id
+)"""
+_JOIN_ALL = "LEFT JOIN happened e ON e.conversation_id = c.id"
 _SERVED_EACH = """
 CROSS JOIN LATERAL (
     SELECT array_agg(team_id) AS teams, array_agg(queue_id) AS queues
     FROM recordings_segment WHERE conversation_id = c.id
 ) AS s
 """
+_JOIN_EACH = """
+CROSS JOIN LATERAL (
+    SELECT {happened} FROM {references} WHERE r.conversation_id = c.id
+) AS e
+"""
 _SINGLE = f"""
-SELECT {_SIGNATURE}, {_BARS}, {_DAY}, c.ended_at, c.id
-FROM recordings_conversation c {_SERVED_EACH}
+{{events}} SELECT {{signature}}, {_BARS}, {_DAY}, c.ended_at, c.id
+FROM recordings_conversation c {_SERVED_EACH} {{join}}
 WHERE c.state = 'kept' AND c.controller_id = %(controller)s AND {_DAY} = ANY(%(days)s)
 """  # noqa: S608 (parts that stand here)
 _HELD = f"""
-SELECT {_SIGNATURE}, {_BARS}, {_DAY}, c.ended_at, c.id, h.matter_id
+{{events}} SELECT {{signature}}, {_BARS}, {_DAY}, c.ended_at, c.id, h.matter_id
 FROM retention_hold h JOIN recordings_conversation c ON c.id = h.conversation_id {_SERVED_EACH}
-WHERE h.lifted_at IS NULL AND c.state = 'kept' AND c.controller_id = %(controller)s
+{{join}} WHERE h.lifted_at IS NULL AND c.state = 'kept' AND c.controller_id = %(controller)s
 """  # noqa: S608 (parts that stand here)
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
-
-
-Signature = tuple[str | None, ...]
 
 
 class Bars(NamedTuple):
@@ -110,15 +127,33 @@ class Single:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the kept conversations of one company, barred as they are at a time."""
+    """
+    Reads the kept conversations of one company, barred as they are at a time.
+
+    It tells those apart that one of the two books does, which differ in rules and limits only.
+    """
 
     controller: Controller
     at: datetime
+    old: RuleBook
+    new: RuleBook
 
-    @cached_property
+    @property
     def zone(self) -> ZoneInfo:
         """The company's time zone."""
-        return ZoneInfo(self.controller.time_zone)
+        return self.old.zone
+
+    @cached_property
+    def _lens(self) -> Lens:
+        return lens_for(
+            [
+                terms
+                for book in (self.old, self.new)
+                for some in (book.terms, book.earlier)
+                for terms in some
+            ],
+            notices=self.old.noticed_months,
+        )
 
     @cached_property
     def _released(self) -> list[UUID]:
@@ -159,9 +194,11 @@ class Reader:
     def counted(self, chunk: tuple[UUID, UUID]) -> list[Counted]:
         """Count those of a chunk by signature, what bars them, and day."""
         first, last = chunk
+        events = _EVENTS_OF_ALL if self._lens.events else ""
+        statement = self._seen(_COUNTED, events=events, join=_JOIN_ALL)
         return [
-            Counted(row[:_WIDTH], Bars(*row[_WIDTH:-1]), json.loads(row[-1]))
-            for row in self._rows(_COUNTED, first=first, last=last)
+            Counted(row[:WIDTH], Bars(*row[WIDTH:-1]), json.loads(row[-1]))
+            for row in self._rows(statement, first=first, last=last)
         ]
 
     def of_days(self, days: Collection[int]) -> Iterator[Single]:
@@ -175,27 +212,37 @@ class Reader:
 
     def contact_of(self, signature: Signature, ended_at: datetime) -> Contact:
         """What matching sees of one with that signature."""
-        *columns, teams, queues = signature
         return contact_from(
-            dict(zip(COLUMNS, (column or "" for column in columns), strict=True)),
+            self._lens.facts(signature, ended_at=ended_at),
             ended_at=ended_at,
-            stretches=[
-                Stretch(team, queue) for team, queue in zip(_ids(teams), _ids(queues), strict=True)
-            ],
+            stretches=stretches(signature),
             health_queues=self._health_queues,
-            zone=self.zone,
+            book=self.old,
         )
 
     def _singles(self, statement: str, **values: Any) -> Iterator[Single]:
+        events = "WITH {known}" if self._lens.events else ""
+        statement = self._seen(statement, events=events, join=_JOIN_EACH)
         for row in self._rows(statement, **values):
-            bars = Bars(*row[_WIDTH : _WIDTH + 3])
-            yield Single(row[:_WIDTH], bars, *row[_WIDTH + 3 :])
+            bars = Bars(*row[WIDTH : WIDTH + 3])
+            yield Single(row[:WIDTH], bars, *row[WIDTH + 3 :])
+
+    def _seen(self, statement: str, *, events: str, join: str) -> str:
+        """The statement through the lens; events are read only if some rule counts from one."""
+        told = {"known": KNOWN, "happened": HAPPENED, "references": REFERENCES}
+        return statement.format(
+            signature=self._lens.signature,
+            events=events.format(**told),
+            join=join.format(**told) if events else "",
+        )
 
     def _rows(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         told: dict[str, Any] = {
             "controller": self.controller.pk,
             "zone": self.controller.time_zone,
             "released": self._released,
+            "at": self.at,
+            **self._lens.values,
             **values,
         }
         with transaction.atomic(), connection.cursor() as cursor:
@@ -203,10 +250,3 @@ class Reader:
             cursor.execute(statement, told)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
             return rows
-
-
-def _ids(text: str | None) -> list[UUID | None]:
-    """The ids in an array that PostgreSQL has written as text."""
-    if not text or text == "{}":
-        return []
-    return [None if word == "NULL" else UUID(word) for word in text[1:-1].split(",")]

@@ -12,10 +12,12 @@ from uuid import UUID
 from django.db import connection
 
 from accounts.models import Controller
+from recordings.models import Conversation
+from retention.lens import Signature
 from retention.matching import Contact
 from retention.queries import RuleBook
-from retention.simulated_rows import Bars, Counted, Reader, Signature, Single
-from retention.simulation import EPOCH, Outcome, Simulator, runs, same_day
+from retention.simulated_rows import Bars, Counted, Reader, Single
+from retention.simulation import EPOCH, Outcome, Simulator, is_between, later_events, runs, same_day
 from retention.tally import FIRST, First, Tally
 
 READERS = 2
@@ -61,9 +63,9 @@ class _Affected:
     cell: _Key | None
 
 
-def total_of(controllers: Iterable[Controller], *, at: datetime) -> int:
+def total_of(controllers: Iterable[Controller]) -> int:
     """How many conversations there are to reckon."""
-    return sum(Reader(controller, at).total() for controller in controllers)
+    return Conversation.objects.kept().filter(controller__in=list(controllers)).count()
 
 
 def reckon(
@@ -86,7 +88,7 @@ class _Reckoning:
 
     def __init__(self, books: Books, at: datetime, tally: Tally) -> None:
         self._controller = books.controller
-        self._reader = Reader(books.controller, at)
+        self._reader = Reader(books.controller, at, books.old, books.new)
         self._simulator = Simulator(books.old, books.new, at)
         self._tally = tally
         self._kinds: dict[Signature, _Kind] = {}
@@ -141,7 +143,7 @@ class _Reckoning:
     def _kind(self, signature: Signature) -> _Kind:
         kind = self._kinds.get(signature)
         if kind is None:
-            contact = self._contact(signature, self._simulator.at)
+            contact = self._contact(signature, EPOCH)
             likeness = self._simulator.likeness(contact)
             kind = self._kinds[signature] = _Kind(
                 self._likenesses.setdefault(likeness, len(self._likenesses)),
@@ -150,11 +152,18 @@ class _Reckoning:
         return kind
 
     def _settle(self, key: _Key, cell: _Cell) -> bool:
-        """Count the cell as one, if nothing divides it; a day on which clocks change does."""
+        """
+        Count the cell as one, if nothing divides it.
+
+        A day on which clocks change does, and an event at a time of day between its ends.
+        """
         moments = [_moment(cell.first_at), _moment(cell.last_at)]
-        if not same_day(moments, zone=self._reader.zone):
+        zone = self._reader.zone
+        if not same_day(moments, zone=zone):
             return False
         first, last = (self._contact(cell.signature, moment) for moment in moments)
+        if any(is_between(event, moments, zone=zone) for event in later_events(first)):
+            return False
         outcome = self._simulator.outcome(first)
         if outcome != self._simulator.outcome(last):
             return False
@@ -227,13 +236,17 @@ class _Reckoning:
             wall = row.ended_at.astimezone(self._reader.zone)
             cells[self._kind(row.signature).likeness, wall.date()].append(row)
         for cell in cells.values():
+            if later_events(self._contact(cell[0].signature, cell[0].ended_at)):
+                # Its ends are counted from two things: nothing holds for all of the day.
+                yield from ((self._outcome(row), [row]) for row in cell)
+                continue
             cell.sort(
                 key=lambda row: row.ended_at.astimezone(self._reader.zone).replace(tzinfo=None)
             )
-            yield from runs(
-                cell,
-                lambda row: self._simulator.outcome(self._contact(row.signature, row.ended_at)),
-            )
+            yield from runs(cell, self._outcome)
+
+    def _outcome(self, row: Single) -> Outcome:
+        return self._simulator.outcome(self._contact(row.signature, row.ended_at))
 
     def _contact(self, signature: Signature, ended_at: datetime) -> Contact:
         return self._reader.contact_of(signature, ended_at)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 SOON = timedelta(days=30)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 Row = TypeVar("Row")
+# What `likeness` has looked at otherwise: the rest of a contact has to be the same.
+_SEEN = {
+    *("ended_at", "kind", "direction", "duration_seconds", "outcome", "language", "tags"),
+    *("stretches", "events", "noticed_months"),
+}
+_COUNTING = tuple(one.name for one in fields(Contact) if one.name not in _SEEN)
 
 
 class Due(StrEnum):
@@ -91,10 +97,17 @@ class Simulator:
         """
         versions = frozenset(
             terms.version
-            for terms in {*self.old.terms, *self.new.terms}
+            for book in (self.old, self.new)
+            for some in (book.terms, book.earlier)
+            for terms in some
             if mismatch(terms, contact) is None
         )
-        return versions, replace(contact, kind="", stretches=(), ended_at=EPOCH)
+        # What had happened when it ended is counted from its end.
+        events = frozenset(
+            (event, at if at > contact.ended_at else None) for event, at in contact.events.items()
+        )
+        noticed = frozenset(contact.noticed_months.items())
+        return versions, events, noticed, *(getattr(contact, name) for name in _COUNTING)
 
     def ends(self, contact: Contact) -> Ends:
         """When the contact's time is over under each book."""
@@ -131,7 +144,9 @@ class Simulator:
 
 
 def _decisions(contact: Contact, book: RuleBook) -> dict[UUID, datetime]:
-    found: Iterable[Decision] = decide(contact=contact, versions=book.terms, limits=book.limits)
+    found: Iterable[Decision] = decide(
+        contact=contact, versions=book.terms, earlier=book.earlier, limits=book.limits
+    )
     return {one.purpose: one.until_at for one in found if one.until_at is not None}
 
 
@@ -151,6 +166,22 @@ def same_day(moments: Collection[datetime], *, zone: ZoneInfo) -> bool:
     """Whether the clocks of the zone show one date at these instants, and did not change then."""
     walls = [moment.astimezone(zone) for moment in moments]
     return len({(wall.date(), wall.utcoffset()) for wall in walls}) == 1
+
+
+def later_events(contact: Contact) -> list[datetime]:
+    """When that happened from which time is counted instead of from the contact's end."""
+    return [at for at in contact.events.values() if at > contact.ended_at]
+
+
+def is_between(event: datetime, moments: Collection[datetime], *, zone: ZoneInfo) -> bool:
+    """
+    Whether the clocks of the zone show, at the event, a time of day within that of the moments.
+
+    Only then may an end that is counted from the event lie between ends that are counted from
+    them: elsewhere it comes before all of them, or after all.
+    """
+    walls = [moment.astimezone(zone).time() for moment in moments]
+    return min(walls) <= event.astimezone(zone).time() <= max(walls)
 
 
 def runs(

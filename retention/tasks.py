@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -9,18 +10,51 @@ from celery import shared_task
 
 from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
-from recordings.objectstore import ObjectStore, StoreUnavailable
-from retention.operations import certificates, mirror, simulate
-from retention.operations.purge.heartbeat import beat
+from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
+from recordings.operations.quarantine_end import destroy_due as destroy_quarantined
+from retention.operations import (
+    business_events,
+    certificates,
+    dispositions,
+    mirror,
+    reminders,
+    simulate,
+)
+from retention.operations.criteria import apply_next
+from retention.operations.liftings import lift_next
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import purge as run_purge
 from retention.operations.recompute import recompute_next
+
+# Set when the worker was asked to end. Made before it forks, so that its children see it.
+ending = multiprocessing.Event()
 
 
 @shared_task(acks_late=True)
 def purge() -> None:
     """Run one purge. What it leaves, for whatever reason, the next one finds by itself."""
-    run_purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
-    beat(now=clock.now())
+    tally = run_purge(
+        content=ObjectStore.for_purge(),
+        anchor=ObjectStore.for_anchor(),
+        clock=clock.now,
+        is_asked_to_stop=ending.is_set,
+    )
+    maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
+
+
+@shared_task(acks_late=True, throws=(StoreUnavailable, StoreRefused))
+def purge_quarantine() -> None:
+    """Destroy what lay in quarantine too long; the next one finishes what this one leaves."""
+    destroy_quarantined(store=ObjectStore.for_purge(), clock=clock.now)
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def tend_undecided() -> None:
+    """Tell officers what waits for a decision, and carry out what two persons have decided."""
+    reminders.give_deadlines(now=clock.now())
+    reminders.note_due(now=clock.now())
+    reminders.send_waiting(now=clock.now())
+    dispositions.carry_out(keyring=FileKeyring.from_settings(), now=clock.now())
 
 
 @shared_task(
@@ -52,6 +86,22 @@ def recompute_uses() -> None:
         pass
 
 
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def apply_criteria() -> None:
+    """Hold what matches criteria that have been set, until all of it is held."""
+    keyring = FileKeyring.from_settings()
+    while apply_next(now=clock.now(), keyring=keyring):
+        pass
+
+
+@shared_task(acks_late=True, throws=(KeyringUnavailable,))
+def lift_holds() -> None:
+    """Lift what two persons have agreed to lift, until all of it is lifted."""
+    keyring = FileKeyring.from_settings()
+    while lift_next(now=clock.now(), keyring=keyring):
+        pass
+
+
 @shared_task(acks_late=True)
 def run_simulations() -> None:
     """Do the simulations that wait; what is killed the next minute's begins again."""
@@ -63,6 +113,12 @@ def run_simulations() -> None:
 def issue_certificates() -> None:
     """Issue and seal the certificates that can be; the next minute finds the rest."""
     certificates.issue_due(now=clock.now())
+
+
+@shared_task(acks_late=True)
+def delete_past_events() -> None:
+    """Delete business events past their term that nothing kept is about."""
+    business_events.delete_past(now=clock.now())
 
 
 @shared_task(acks_late=True)

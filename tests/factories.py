@@ -288,6 +288,7 @@ class Centre:
                         authority=use.authority,
                     )
                 ],
+                now=clock.now(),
                 keyring=self.keyring(),
             )
         conversation.refresh_from_db()
@@ -302,6 +303,7 @@ class Centre:
                 code=f"case-{uuid4().hex[:8]}",
                 name="A dispute",
                 reason="The customer disputes what was agreed.",
+                review_at=now + timedelta(days=180),
                 opened_by=self.olga,
                 now=now,
             )

@@ -1,14 +1,18 @@
-"""Makes a bundle, a part at a time: no more than one part is in memory, however long it is."""
+"""Makes a bundle, a part at a time: no more than a few parts are in memory, however long it is."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from django.db import connections
 
 from audit import proofs, trees, verify
 from audit.bundles.copies import SUFFIXES, Format, read_columns, written
@@ -21,6 +25,8 @@ from audit.notes import encoded
 from audit.registry import instant
 
 EVENTS_PER_PART = 20_000
+# In memory at most, before it is waited for the first of them.
+PARTS_AT_ONCE = 2
 # To so many earlier bundles of the log a later one proves that it continues them.
 CONTINUED_BUNDLES = 40
 _READMES = Path(__file__).with_name("readme")
@@ -60,8 +66,8 @@ def build(order: Order, sink: Sink) -> Iterator[int | Built]:
     head = Checkpoint.objects.get(log=order.log, size=order.size)
     selection = select(wanted=order.wanted, size=order.size)
     built = Built()
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        for part in _parts(order, selection, sink, beside):
+    with _reader() as reader, ThreadPoolExecutor(max_workers=1) as writer:
+        for part in _parts(order, selection, sink, reader, writer):
             built.add(part)
             yield part["events"]
     if selection.inside is not None:
@@ -93,32 +99,37 @@ def manifest(order: Order, built: Built) -> bytes:
     return (json.dumps(said, ensure_ascii=False, indent=1) + "\n").encode()
 
 
+@contextmanager
+def _reader() -> Iterator[Executor]:
+    """Give a thread that has a connection to the database of its own for as long."""
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        try:
+            yield thread
+        finally:
+            thread.submit(connections.close_all).result()
+
+
 def _parts(
-    order: Order, selection: Selection, sink: Sink, beside: Executor
+    order: Order, selection: Selection, sink: Sink, reader: Executor, writer: Executor
 ) -> Iterator[dict[str, Any]]:
-    """Write part after part: one is written beside while the next is read."""
-    pending: Future[dict[str, Any]] | None = None
+    """Write part after part: while one is written, its columns and the next are read beside."""
+    pending: deque[Future[dict[str, Any]]] = deque()
     at = number = 0
     while at < selection.count:
         number += 1
         part = _noted(sink, number)
-        read = None if part else _read_part(order, selection, at)
-        if pending is not None:
-            yield pending.result()
-            pending = None
-        if read:
+        if part is None:
+            shown = selection.stretch(at, EVENTS_PER_PART)
+            columns = reader.submit(read_columns, order.form, log=order.log, shown=shown)
             at = min(at + EVENTS_PER_PART, selection.count)
-            pending = beside.submit(_write_part, order, sink, number, *read, at)
-        elif part:
+            pending.append(writer.submit(_write_part, order, sink, number, shown, columns, at))
+        while pending and (part or len(pending) == PARTS_AT_ONCE):
+            yield pending.popleft().result()
+        if part:
             at = part["at"]
             yield part
-    if pending is not None:
-        yield pending.result()
-
-
-def _read_part(order: Order, selection: Selection, at: int) -> tuple[Shown, bytes]:
-    shown = selection.stretch(at, EVENTS_PER_PART)
-    return shown, read_columns(order.form, log=order.log, shown=shown)
+    while pending:
+        yield pending.popleft().result()
 
 
 def _noted(sink: Sink, number: int) -> dict[str, Any] | None:
@@ -126,7 +137,7 @@ def _noted(sink: Sink, number: int) -> dict[str, Any] | None:
 
 
 def _write_part(
-    order: Order, sink: Sink, number: int, shown: Shown, columns: bytes, at: int
+    order: Order, sink: Sink, number: int, shown: Shown, columns: Future[bytes], at: int
 ) -> dict[str, Any]:
     contents = {
         f"events/{number:06}.jsonl": shown.bodies,
@@ -134,7 +145,7 @@ def _write_part(
     }
     if order.form is not Format.JSONL:
         contents[f"copy/{number:06}.{SUFFIXES[order.form]}"] = written(
-            order.form, log=order.log, shown=shown, columns=columns
+            order.form, log=order.log, shown=shown, columns=columns.result()
         )
     for name, content in contents.items():
         sink.write(name, content)

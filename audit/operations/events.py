@@ -97,15 +97,18 @@ def append_many(*, events: Sequence[NewEvent]) -> list[UUID]:
         return []
     with connection.cursor() as cursor:
         cursor.execute(
+            # As three texts, each escaped at once: none of these has a line feed in it.
             "INSERT INTO audit_event (log, about_conversation, body) "
-            "SELECT * FROM unnest(%s::text[], %s::boolean[], %s::text[])",
+            "SELECT log, about_conversation::boolean, body FROM unnest("
+            "string_to_array(%s, chr(10)), string_to_array(%s, chr(10)), "
+            "string_to_array(%s, chr(10))) AS given (log, about_conversation, body)",
             [
-                [event.log for event in written],
-                [event.is_about_conversation for event in written],
-                [event.body for event in written],
+                "\n".join(event.log for event in written),
+                "\n".join(str(event.is_about_conversation) for event in written),
+                "\n".join(event.body for event in written),
             ],
         )
-    AuditDetail.objects.bulk_create(
+    details = [
         AuditDetail(
             event_id=one.event_id,
             salt=one.detail.salt,
@@ -115,7 +118,9 @@ def append_many(*, events: Sequence[NewEvent]) -> list[UUID]:
         )
         for event, one in zip(events, written, strict=True)
         if one.detail is not None
-    )
+    ]
+    if details:
+        AuditDetail.objects.bulk_create(details)
     return [event.event_id for event in written]
 
 

@@ -24,7 +24,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "S3_REGION": ("web, work, purge, seal", "its region"),
     "S3_CONTENT_BUCKET": ("web, work, purge", "holds the encrypted content"),
     "S3_ANCHOR_BUCKET": (
-        "work, purge, seal",
+        "web, work, purge, seal",
         "holds the ledger of destructions and the heads of the audit log, locked",
     ),
     "S3_CONTENT_ACCESS_KEY": ("web, work", "identity that puts, gets and places legal holds"),
@@ -36,11 +36,14 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "identity that puts into the anchor bucket with retention",
     ),
     "S3_ANCHOR_SECRET_KEY": ("purge, seal", "its secret"),
-    "S3_ANCHOR_READ_ACCESS_KEY": ("work, purge, seal", "identity that reads the anchor bucket"),
-    "S3_ANCHOR_READ_SECRET_KEY": ("work, purge, seal", "its secret"),
+    "S3_ANCHOR_READ_ACCESS_KEY": (
+        "web, work, purge, seal",
+        "identity that reads the anchor bucket",
+    ),
+    "S3_ANCHOR_READ_SECRET_KEY": ("web, work, purge, seal", "its secret"),
     "S3_EXPORT_ACCESS_KEY": ("work", "identity that puts and lists where months are delivered to"),
     "S3_EXPORT_SECRET_KEY": ("work", "its secret"),
-    "KEYRING_DIR": ("web, work", "folder of the key-encryption keys, mode 0700"),
+    "KEYRING_DIR": ("web, work, keys", "folder of the key-encryption keys, mode 0700"),
     "DATA_DIR": ("all", "where a process may put files of its own"),
     "CAPTURE_WORK_DIR": (
         "work",
@@ -49,10 +52,33 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "REDIS_URL": ("all", "the broker, a server that speaks the Redis protocol"),
     "PURGE_INTERVAL_SECONDS": ("beat, purge", "how often what is due is destroyed"),
     "PURGE_BATCH_SIZE": ("purge", "conversations withdrawn together"),
+    "PURGE_MAX_PER_MINUTE": ("purge", "conversations a minute that one loop destroys; 0: no limit"),
+    "PURGE_BRAKE_MINIMUM": ("purge", "conversations up to which no run is braked"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "MATTER_REVIEW_MONTHS": (
+        "web, work",
+        "calendar months after which a matter must be looked at again, at the latest",
+    ),
+    "SEAWEEDFS_MASTER_URL": (
+        "purge",
+        "its master, where the store is SeaweedFS: volumes are vacuumed after a purge run",
+    ),
     "CERTIFICATE_KEPT_YEARS": (
         "work",
         "years after its issue when a certificate and its residual records are deleted",
+    ),
+    "BUSINESS_EVENT_KEPT_DAYS": (
+        "work",
+        "days after it arrived when an event of a contract or claim is deleted that nothing kept "
+        "is about",
+    ),
+    "BACKUP_KEPT_DAYS": (
+        "work, keys",
+        "days after which no backup of the database is left: a destroyed key's last copy in one",
+    ),
+    "KEYRING_ESCROW_KEPT_DAYS": (
+        "work, keys",
+        "days after which a copy of the keyring in escrow is destroyed",
     ),
     "LEDGER_KEPT_DAYS": ("purge", "how long the ledger is locked in the anchor bucket"),
     "AUDIT_ORIGIN": ("all", "the name all heads of the audit log begin with; never changed"),
@@ -75,6 +101,12 @@ MEANINGS: dict[str, tuple[str, str]] = {
         "work, seal",
         "file of the certificates (PEM) by which time stamps are checked",
     ),
+    "EMAIL_HOST": ("work", "mail server that reminders go to; in the demo they are files instead"),
+    "EMAIL_PORT": ("work", "its port"),
+    "EMAIL_HOST_USER": ("work", "sign-in at the mail server; empty: none"),
+    "EMAIL_HOST_PASSWORD": ("work", "its password"),
+    "EMAIL_USE_TLS": ("work", "whether to encrypt the way there (STARTTLS)"),
+    "EMAIL_FROM": ("work", "who reminders are from"),
     "CAPTURE_MAX_FILE_BYTES": ("work", "larger files go to quarantine"),
     "TRUSTED_PROXY_COUNT": ("web", "proxies in front; with 0, `X-Forwarded-*` is not believed"),
     "SECURE_SSL_REDIRECT": ("web", "sends http to https"),
@@ -102,7 +134,6 @@ MEANINGS: dict[str, tuple[str, str]] = {
 FIXED: dict[str, str] = {
     "PURGE_ATTEMPTS": "tries at one destruction before it needs a person",
     "PURGE_BRAKE_FACTOR": "the brake stops a run this many times the largest of the last 30 days",
-    "PURGE_BRAKE_MINIMUM": "conversations up to which no run is braked",
     "UNCOVERED_DECIDE_DAYS": "days to decide about what no rule covers, and about quarantine",
     "AUDIT_SEAL_BATCH_SIZE": "events that one checkpoint adds at most",
     "STREAM_RANGE_BYTES": "most sound that leaves on one check of the right",

@@ -40,6 +40,7 @@ S = Conversation.State
 MOVES = (
     Move(START, S.KEPT, capture),
     Move(S.KEPT, S.WITHDRAWN, lifecycle.withdraw),
+    Move(S.KEPT, S.WITHDRAWN, lifecycle.destroy_again),
     Move(S.WITHDRAWN, S.KEPT, lifecycle.bring_back),
     Move(S.WITHDRAWN, S.WITHDRAWN, lifecycle.destroy_keys),
     Move(S.WITHDRAWN, S.DESTROYED, lifecycle.conclude),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,9 @@ USERS = (
     SampleUser(
         "compliance@tallenne.example", "Saana Säädöstä", "fi", "compliance_officer", SERVICES
     ),
+    SampleUser(
+        "compliance2@tallenne.example", "Toini Toinen", "sv", "compliance_officer", SERVICES
+    ),
     SampleUser("case@tallenne.example", "Aatos Asianhoitaja", "fi", "case_handler", LIFE),
     SampleUser("requests@tallenne.example", "Pirkko Pyyntölä", "fi", "request_handler", SERVICES),
     SampleUser(
@@ -369,3 +373,8 @@ CUSTOMERS = {
         ("Grace Storybook", "+358 9 0000 3005", "300054"),
     ),
 }
+
+# What the privacy notice of each company states, in months: what its rules give, or may one day.
+NOTICE = "2026-01"
+NOTICE_FROM = date(2024, 1, 1)
+NOTICED_MONTHS = {"coaching": 6, "training": 24, "claims": 60, "evidence": 84}

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
-from config.samples.centre import ASSETS, CUSTOMERS, LIFE, SERVICES, SOURCES, TEAMS
+from config.samples.centre import ASSETS, CUSTOMERS, LIFE, NOTICE, SERVICES, SOURCES, TEAMS
 from config.samples.texts import SampleText, sample_texts
 
 CALLS = 120
@@ -24,7 +24,6 @@ CHATS = 80
 # Lines besides that cannot be captured, so that there is something to decide about.
 BROKEN = 1
 ZONE = ZoneInfo("Europe/Helsinki")
-NOTICE = "2026-01"
 
 _AUDIO = Path(__file__).parent / "audio"
 # Coaching lasts six months at every company (centre.RULES): that much before now, plus these.

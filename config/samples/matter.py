@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
@@ -17,6 +17,8 @@ from retention.operations.holds import add_handler, open_matter, place_hold
 CODE = "oikaisu-1"
 NAME = "Korvauspäätöksen oikaisupyyntö"
 REASON = "Asiakas on pyytänyt korvauspäätöksen oikaisua; puhelut säilytetään ratkaisuun asti."
+
+REVIEW_DAYS = 90
 
 
 @transaction.atomic
@@ -36,7 +38,13 @@ def hold_for_dispute(*, keyring: Keyring, now: datetime) -> int:
     chosen = [claims.order_by("-started_at").first(), kept.order_by("destroy_after").first()]
     officer = _person(Role.COMPLIANCE_OFFICER)
     matter = open_matter(
-        controller=controller, code=CODE, name=NAME, reason=REASON, opened_by=officer, now=now
+        controller=controller,
+        code=CODE,
+        name=NAME,
+        reason=REASON,
+        review_at=now + timedelta(days=REVIEW_DAYS),
+        opened_by=officer,
+        now=now,
     )
     add_handler(matter=matter, handler=_person(Role.CASE_HANDLER), added_by=officer, now=now)
     held = place_hold(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, time
+from zoneinfo import ZoneInfo
 
 from allauth.account.models import EmailAddress
 from dateutil.relativedelta import relativedelta
@@ -13,6 +14,7 @@ from django.db import transaction
 
 from accounts.models import (
     Controller,
+    PrivacyNotice,
     Purpose,
     Queue,
     RoleAssignment,
@@ -29,6 +31,7 @@ from audit.operations import open_log
 from config.samples import centre
 from config.samples.centre import SampleRule, SampleUser
 from retention.models import PurposeLimit, RetentionRule
+from retention.operations.notices import record_notice
 from retention.operations.rules import Draft, create_rule, set_limit
 
 ACTOR = Actor.system("sample_centre")
@@ -205,8 +208,29 @@ def _make_rules(now: datetime) -> None:
                 user=officer,
                 now=now,
             )
+    _record_notices(officer, now)
     for rule in centre.RULES:
         _make_rule(rule, officer, now)
+
+
+def _record_notices(officer: User, now: datetime) -> None:
+    """So that a rule made later gives what is captured by then no more than customers were told."""
+    months = {
+        Purpose.objects.get(code=code): count for code, count in centre.NOTICED_MONTHS.items()
+    }
+    for company in centre.CONTROLLERS:
+        controller = Controller.objects.get(slug=company.slug)
+        if not PrivacyNotice.objects.filter(controller=controller, version=centre.NOTICE).exists():
+            record_notice(
+                controller=controller,
+                version=centre.NOTICE,
+                in_force_from=datetime.combine(
+                    centre.NOTICE_FROM, time(), ZoneInfo(controller.time_zone)
+                ),
+                months=months,
+                user=officer,
+                now=now,
+            )
 
 
 def _make_rule(rule: SampleRule, officer: User, now: datetime) -> None:

@@ -36,6 +36,7 @@ class Application:
     environments: Mapping[str, Mapping[str, str]]
     data: Path
     port: int
+    metrics_port: int | None = None
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -88,6 +89,7 @@ class Application:
             ("beat", self._beat(), "beat"),
             ("sealer", ["manage.py", "seal_audit"], "seal"),
             *([STREAMER] if STREAM_FILE in self.environments["stream"] else []),
+            *([self._metrics()] if self.metrics_port else []),
             ("web", self._web(), "web"),
         )
 
@@ -102,6 +104,11 @@ class Application:
             "--no-ws",
             "config.asgi:application",
         ]
+
+    def _metrics(self) -> tuple[str, Sequence[str], str]:
+        # On an address of their own, never on the web's. The purge's login reads no content.
+        served = ["manage.py", "metrics", "--serve", f"127.0.0.1:{self.metrics_port}"]
+        return ("metrics", served, "purge")
 
     def _beat(self) -> Sequence[str]:
         # A timetable in a file: beat needs no login to the database.
@@ -135,7 +142,7 @@ class Application:
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         try:
-            connection.request("GET", "/healthz", headers={"Host": f"localhost:{self.port}"})
+            connection.request("GET", "/livez", headers={"Host": f"localhost:{self.port}"})
             return connection.getresponse().status < http.HTTPStatus.INTERNAL_SERVER_ERROR
         except (OSError, http.client.HTTPException):
             return False

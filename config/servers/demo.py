@@ -13,6 +13,7 @@ from config.servers.process import Process
 
 LOGINS = "demo-logins.json"
 WEB_PORT = "web-port.json"
+METRICS_PORT = "metrics-port.json"
 
 
 def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
@@ -22,13 +23,14 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
     Raises: ServerDied when a process ends by itself, NoFreePort when the wanted port is taken.
     """
     port = ports.for_web(data / WEB_PORT, wanted=wanted_port)
+    metrics_port = ports.for_metrics(data / METRICS_PORT)
 
     def product_of(servers: Servers) -> Application:
         here = {"BASE_URL": f"http://localhost:{port}"}  # others may have started the servers
         environments = {role: servers.environment(role) | here for role in environment.ROLES}
         if STREAM_FILE in os.environ:
             environments["stream"][STREAM_FILE] = os.environ[STREAM_FILE]
-        return Application(environments, servers.data, port)
+        return Application(environments, servers.data, port, metrics_port)
 
     def prepare_database(servers: Servers) -> Process:
         return product_of(servers).command(
@@ -46,6 +48,9 @@ def run(data: Path, *, wanted_port: str | None, report: Report) -> None:
         with timed(report, "Web and workers"):
             product.wait_for_web()
         _announce(servers.data, port, _last_sentence(printed), report)
+        report(f"Figures for Prometheus: http://127.0.0.1:{metrics_port}/metrics")
+        report(f"Reminders, which elsewhere are e-mail, are files in {servers.data / 'mail'}")
+        report("Ctrl-C ends everything; that takes about 20 seconds.")
         application.watch(servers, product)
 
 
@@ -69,4 +74,3 @@ def _announce(data: Path, port: int, short_lived: str, report: Report) -> None:
                 + (f" ({who})" if who else "")
             )
     report(short_lived)
-    report("Ctrl-C ends everything; that takes about 20 seconds.")

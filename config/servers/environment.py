@@ -12,16 +12,17 @@ from config.servers import identities, postgresql, seaweedfs
 from config.servers.files import make_private, read_environment, write_environment
 from config.servers.passwords import Secrets
 
-ROLES = ("owner", "web", "work", "purge", "seal", "cut", "stream", "beat")
+ROLES = ("owner", "web", "work", "purge", "seal", "cut", "keys", "stream", "beat")
 
 # Which S3 identities a role holds, by the prefix of their two variables.
 S3_OF_ROLE = {
     "owner": (),
-    "web": ("content",),
+    "web": ("content", "anchor-read"),
     "work": ("content", "anchor-read", "export"),
     "purge": ("purge", "anchor", "anchor-read"),
     "seal": ("anchor", "anchor-read"),
     "cut": (),
+    "keys": (),
     "stream": (),
     "beat": (),
 }
@@ -32,9 +33,10 @@ LOGIN_OF_ROLE = {
     "purge": "tallenne_purge",
     "seal": "tallenne_seal",
     "cut": "tallenne_cut",
+    "keys": "tallenne_keys",
     "stream": "tallenne_stream",
 }
-HOLDS_KEYRING = ("web", "work")
+HOLDS_KEYRING = ("web", "work", "keys")
 
 # Which role's environment a command of manage.py is given beside local servers.
 ROLE_OF_COMMAND = {
@@ -43,9 +45,13 @@ ROLE_OF_COMMAND = {
     "grant": "owner",
     "set_up_sample_centre": "owner",
     "purge": "purge",
+    "replay_destructions": "purge",
     "reconcile": "purge",
+    "metrics": "purge",
     "seal_audit": "seal",
     "cut_audit": "cut",
+    "destroy_keks": "keys",
+    "keyring": "keys",
     "stream_audit": "stream",
 }
 ROLE_OF_OTHER_COMMANDS = "work"
@@ -61,6 +67,7 @@ class Addresses:
     valkey: str
     s3: str
     base_url: str
+    weed_master: str = ""
 
     @classmethod
     def on_loopback(cls, ports: Mapping[str, int], *, web_port: int) -> Addresses:
@@ -70,6 +77,7 @@ class Addresses:
             valkey=f"127.0.0.1:{ports['valkey']}",
             s3=seaweedfs.endpoint(ports),
             base_url=f"http://localhost:{web_port}",
+            weed_master=seaweedfs.master(ports),
         )
 
 
@@ -104,6 +112,8 @@ def build(
         prefix = f"S3_{name.upper().replace('-', '_')}"
         values[f"{prefix}_ACCESS_KEY"] = identities.access_key(name, secrets)
         values[f"{prefix}_SECRET_KEY"] = identities.secret_key(name, secrets)
+    if role == "purge" and addresses.weed_master:
+        values["SEAWEEDFS_MASTER_URL"] = addresses.weed_master
     if role in HOLDS_KEYRING:
         values["KEYRING_DIR"] = str(data / "keys")
     if role == "seal":

@@ -37,8 +37,13 @@ IDENTITIES = (
             "s3:GetObjectLegalHold",
         ),
     ),
-    # May delete a version it names; may neither read nor leave a delete marker.
-    Identity("purge", CONTENT_BUCKET, ("s3:DeleteObjectVersion", "s3:ListBucketVersions")),
+    # May delete a version it names, and ask until when one is locked; may neither read nor leave a
+    # delete marker.
+    Identity(
+        "purge",
+        CONTENT_BUCKET,
+        ("s3:DeleteObjectVersion", "s3:ListBucketVersions", "s3:GetObjectRetention"),
+    ),
     Identity("anchor", ANCHOR_BUCKET, ("s3:PutObject", "s3:PutObjectRetention")),
     Identity(
         "anchor-read",

@@ -16,6 +16,8 @@ LAST_PORT = 22_000
 GRPC_DISTANCE = 10_000
 
 PREFERRED_WEB_PORT = 8000
+# Where exporters of OpenTelemetry serve theirs.
+PREFERRED_METRICS_PORT = 9464
 
 
 class NoFreePort(Exception):
@@ -97,3 +99,11 @@ def for_web(path: Path, *, wanted: str | None) -> int:
         return PREFERRED_WEB_PORT
     path.parent.mkdir(parents=True, exist_ok=True)
     return remembered(path, names=["web"])["web"]
+
+
+def for_metrics(path: Path) -> int:
+    """Give the port that figures are served on: 9464, else the one the file remembers."""
+    if is_free(PREFERRED_METRICS_PORT):
+        return PREFERRED_METRICS_PORT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return remembered(path, names=["metrics"])["metrics"]

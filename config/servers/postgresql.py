@@ -26,6 +26,7 @@ CLIENT_ROLES = (
     "tallenne_purge",
     "tallenne_seal",
     "tallenne_cut",
+    "tallenne_keys",
     "tallenne_stream",
 )
 START_SECONDS = 60
@@ -45,6 +46,8 @@ SETTINGS = {
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "log_parameter_max_length": "0",
+    # A segment of the WAL that is used again keeps what it held until it is full again.
+    "wal_recycle": "off",
 }
 
 

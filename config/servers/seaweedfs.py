@@ -120,6 +120,11 @@ def endpoint(ports: Mapping[str, int]) -> str:
     return f"http://127.0.0.1:{ports['weed_s3']}"
 
 
+def master(ports: Mapping[str, int]) -> str:
+    """Give the address of the master."""
+    return f"http://127.0.0.1:{ports['weed_master']}"
+
+
 def client(address: str, *, access_key: str, secret_key: str) -> S3Client:
     """Give a client that tries once, for set-up and for tests of the identities."""
     return boto3.client(

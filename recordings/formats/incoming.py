@@ -9,6 +9,7 @@ from typing import Literal
 
 PartyRole = Literal["agent", "customer"]
 Kind = Literal["call", "chat"]
+ReferenceKind = Literal["contract", "claim"]
 InformedBy = Literal["announcement", "banner", "agent", "unknown"]
 
 
@@ -92,7 +93,8 @@ class IncomingConversation:
     `zone_assumption` names the zone that was assumed where the sender gave times without one.
     With `is_end_open` the sender does not say when it ended: `ended_at` is the earliest that it
     can be, and is to be moved to the end of the longest recording once that has been decoded.
-    `left_out` names what the file holds besides and this version does not capture.
+    `left_out` names what the file holds besides and this version does not capture. `references`
+    are the contracts and claims that it is about, as pairs such as ("claim", "K-17").
     """
 
     external_id: str
@@ -110,6 +112,8 @@ class IncomingConversation:
     notice: str | None = None
     informed_by: InformedBy | None = None
     linked_to: str | None = None
+    outcome: str | None = None
+    references: tuple[tuple[ReferenceKind, str], ...] = ()
     tags: tuple[str, ...] = ()
     zone_assumption: str | None = None
     is_end_open: bool = False

@@ -22,6 +22,7 @@ from recordings.formats.incoming import (
     IncomingParty,
     IncomingSegment,
     Read,
+    ReferenceKind,
     Refused,
 )
 from recordings.formats.places import locate
@@ -31,6 +32,7 @@ MAX_MESSAGES_FILE_BYTES = 64 * 1024 * 1024
 KEPT_OF_A_LONG_LINE_BYTES = 64 * 1024
 _SKIPPING_BYTES = 1024 * 1024
 
+_REFERENCES: tuple[ReferenceKind, ...] = ("contract", "claim")
 _IDENTIFIERS = ("tel", "mailto", "sip", "customer_number", "policy_number", "national_id")
 
 
@@ -179,15 +181,22 @@ def _conversation(line: Mapping[str, Any], folder: Path) -> IncomingConversation
         notice=line.get("notice"),
         informed_by=line.get("informed_by"),
         linked_to=line.get("linked_to"),
+        outcome=line.get("outcome"),
+        references=tuple(
+            (kind, value) for kind in _REFERENCES for value in _listed(line.get(kind, ()))
+        ),
         tags=tuple(line.get("tags", ())),
     )
+
+
+def _listed(values: str | Sequence[str]) -> Sequence[str]:
+    return (values,) if isinstance(values, str) else values
 
 
 def _party(party: Mapping[str, Any]) -> IncomingParty:
     identifiers = []
     for kind in _IDENTIFIERS:
-        values = party.get(kind, ())
-        for value in (values,) if isinstance(values, str) else values:
+        for value in _listed(party.get(kind, ())):
             identifiers.append(identifier(kind, value))  # noqa: PERF401 (two loops read better)
     return IncomingParty(
         role=party["role"],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from recordings.models.content import Dialog, StoredObject
     from recordings.models.people import Party, Segment
+    from recordings.models.reference import BusinessReference
     from recordings.models.use import PermittedUse
 
 
@@ -65,8 +66,8 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
         return self.filter(state=Conversation.State.KEPT)
 
     def uncovered(self) -> Self:
-        """Those kept that no rule covers: closed to everybody until somebody decides."""
-        return self.kept().filter(destroy_after=None)
+        """Those kept that no rule covers: closed to everybody, and due when nobody decides."""
+        return self.kept().filter(Q(uncovered_at__isnull=False) | Q(destroy_after=None))
 
     def due(self, *, at: datetime) -> Self:
         """
@@ -189,7 +190,9 @@ class Conversation(models.Model):
     duration_seconds = models.FloatField()
     message_count = models.PositiveIntegerField(default=0)
     language = models.CharField(max_length=10, blank=True)
+    outcome = models.CharField(max_length=50, blank=True, default="", db_default="")
     tags = models.JSONField(default=list, blank=True)
+    # The version of the privacy notice that was in force when it began; empty is unknown.
     notice = models.CharField(max_length=100, blank=True)
     informed_by = models.CharField(max_length=20, blank=True)
     linked_to = models.ForeignKey(
@@ -199,6 +202,8 @@ class Conversation(models.Model):
 
     state = models.CharField(max_length=10, choices=State, default=State.KEPT)
     destroy_after = models.DateTimeField(null=True, blank=True)
+    # Since when no rule covers it; `destroy_after` is then the time before which to decide.
+    uncovered_at = models.DateTimeField(null=True, blank=True)
     hold_count = models.PositiveIntegerField(default=0)
     open_requests = models.PositiveIntegerField(default=0)
     restricted_at = models.DateTimeField(null=True, blank=True)
@@ -220,6 +225,7 @@ class Conversation(models.Model):
         parties: RelatedManager[Party]
         segments: RelatedManager[Segment]
         permitted_uses: RelatedManager[PermittedUse]
+        references: RelatedManager[BusinessReference]
 
     class Meta:
         indexes = [
@@ -235,6 +241,12 @@ class Conversation(models.Model):
                 name="conversation_kept_by_end",
                 condition=Q(state="kept"),
             ),
+            # uncovered(), and the reminders of it
+            models.Index(
+                fields=["controller", "destroy_after"],
+                name="conversation_uncovered",
+                condition=Q(uncovered_at__isnull=False),
+            ),
             # retention: what a purge has begun and not finished
             models.Index(
                 fields=["withdrawn_at"],
@@ -249,6 +261,10 @@ class Conversation(models.Model):
             models.CheckConstraint(
                 name="conversation_ends_after_it_starts",
                 condition=Q(ended_at__gte=models.F("started_at")),
+            ),
+            models.CheckConstraint(
+                name="conversation_uncovered_until_a_time",
+                condition=Q(uncovered_at=None) | Q(destroy_after__isnull=False),
             ),
             models.CheckConstraint(
                 name="conversation_held_only_if_kept",

@@ -35,19 +35,10 @@ class StoreAnchorReader:
 
     def oldest_versions(self, prefix: str) -> Iterator[tuple[str, str]]:
         """Give key and version id of each object's oldest version. Raises AnchorUnavailable."""
-        oldest: tuple[str, str] | None = None
         try:
-            # Of one key the newest version is listed first.
-            for found in self._store.list_versions(prefix=prefix):
-                if oldest is not None and oldest[0] != found.key:
-                    yield oldest
-                    oldest = None
-                if not found.is_delete_marker:
-                    oldest = (found.key, found.version_id)
+            yield from self._store.list_oldest(prefix=prefix)
         except StoreError as error:
             raise AnchorUnavailable(str(error)) from error
-        if oldest is not None:
-            yield oldest
 
     def read(self, key: str, version_id: str) -> bytes:
         """Give an object's bytes. Raises AnchorUnavailable."""

@@ -37,7 +37,7 @@ class ObjectMissing(StoreError):
 
 
 class HoldNeverPlaced(ObjectMissing):
-    """The version is there; no legal hold was ever placed on it or lifted."""
+    """The version is there; no legal hold, or retention date, was ever set on it."""
 
 
 class ObjectHeld(StoreError):

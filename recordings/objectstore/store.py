@@ -165,6 +165,23 @@ class ObjectStore:
             return False
         return answer["LegalHold"].get("Status") == "ON"
 
+    def locked_until(self, key: str, version_id: str) -> datetime | None:
+        """
+        Until when a retention date protects a version; None if none does. Raises ObjectMissing.
+
+        A legal hold is another matter: see `get_legal_hold`.
+        """
+        try:
+            answer = call(
+                lambda: self._s3.get_object_retention(
+                    Bucket=self._bucket, Key=key, VersionId=version_id
+                )
+            )
+        except HoldNeverPlaced:
+            return None
+        until = answer["Retention"].get("RetainUntilDate")
+        return until.astimezone(UTC) if until is not None else None
+
     def delete_versions(self, versions: Sequence[tuple[str, str]]) -> dict[Version, StoreError]:
         """
         Remove named versions for ever, 1000 a call; those that are gone already are no failure.
@@ -207,6 +224,24 @@ class ObjectStore:
             if following == markers:
                 raise StoreUnavailable("The object store does not list to the end.")
             markers = following
+
+    def list_oldest(self, *, prefix: str, from_key: str | None = None) -> Iterator[Version]:
+        """
+        The oldest version of each object, in order of keys, from a key on.
+
+        A lock does not keep later versions and delete markers from a key: the oldest is what was
+        put there first.
+        """
+        oldest: Version | None = None
+        # Of one key the newest version is listed first.
+        for found in self.list_versions(prefix=prefix, from_key=from_key):
+            if oldest is not None and oldest.key != found.key:
+                yield oldest
+                oldest = None
+            if not found.is_delete_marker:
+                oldest = Version(found.key, found.version_id)
+        if oldest is not None:
+            yield oldest
 
     def server_date(self) -> datetime:
         """The store's own clock, to the second, from its Date header."""

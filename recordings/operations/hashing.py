@@ -65,6 +65,14 @@ def identifier_hash(*, keyring: Keyring, controller_id: UUID, kind: str, value: 
     )
 
 
+def reference_hash(*, keyring: Keyring, controller_id: UUID, kind: str, value: str) -> bytes:
+    """Hash the number of a contract or claim; spaces and the case of letters make no difference."""
+    return keyring.keyed_hash(
+        name=hash_key_name(controller_id=controller_id),
+        chunks=[b"reference\0", kind.encode(), b"\0", "".join(value.split()).upper().encode()],
+    )
+
+
 def file_hash(
     *, keyring: Keyring, controller_id: UUID, file: IncomingFile, max_bytes: int
 ) -> bytes:
@@ -125,7 +133,7 @@ def conversation_hash(
     What a reader's version adds must not make the same delivery look different, so only what was
     sent counts, under names that stay.
     """
-    said = {
+    said: dict[str, object] = {
         "kind": incoming.kind,
         "direction": incoming.direction,
         "started_at": incoming.started_at,
@@ -156,6 +164,11 @@ def conversation_hash(
         "linked_to": incoming.linked_to,
         "tags": incoming.tags,
     }
+    # What manifests did not know before must leave the hash of those that do not say it as it was.
+    if incoming.outcome is not None:
+        said["outcome"] = incoming.outcome
+    if incoming.references:
+        said["references"] = incoming.references
     return keyring.keyed_hash(
         name=hash_key_name(controller_id=controller_id),
         chunks=[

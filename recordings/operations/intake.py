@@ -178,6 +178,8 @@ def _put_line_aside(
         item = _quarantine(name, line, reason, tools=tools)
     except OSError:
         return Outcome(name, None, UNREADABLE)
+    except DestroyedBefore as refused:
+        return Outcome(name, None, str(refused), is_refused=True)
     for file in files:
         _put_aside(file, reason, tools=tools)
     return Outcome(name, None, reason, item=item.pk)
@@ -193,6 +195,8 @@ def _put_aside(path: Path, reason: str, *, tools: Tools) -> Outcome:
     except OSError:
         # There are no bytes to keep; what remains is to say so.
         return Outcome(path.name, None, UNREADABLE)
+    except DestroyedBefore as refused:
+        return Outcome(path.name, None, str(refused), is_refused=True)
     return Outcome(path.name, None, reason, item=item.pk)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-from django.db import transaction
+from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import F
 
 from audit.events import Actor, EventType, FactValue, NewEvent, Target
@@ -19,15 +20,40 @@ from recordings.models import (
     Dialog,
     Party,
     PermittedUse,
-    Rendition,
     Segment,
-    StoredObject,
+    among,
+    uuid_array,
 )
 from recordings.operations import uses
 
 METHODS = ["cryptographic_erase", "delete"]
+# Why something is destroyed that is not due by its own row.
+LEDGER = "ledger"
 # What is asked of many conversations at once; the rest of their rows is not fetched.
-_ASKED = ("controller_id", "kind", "state", "ended_at", "destroy_after", "key_destroyed_at")
+_ASKED = (
+    *("controller_id", "kind", "state", "ended_at"),
+    *("destroy_after", "uncovered_at", "key_destroyed_at"),
+)
+
+# By SQL, since Django would first read what is to go.
+_DELETE_PEAKS = """
+DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog
+WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])
+  AND rendition.stored_object_id IS NULL
+"""
+# In the order of what names what.
+_DELETE_CONTENT = (
+    "DELETE FROM recordings_rendition AS rendition USING recordings_dialog AS dialog "
+    "WHERE rendition.dialog_id = dialog.id AND dialog.conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_dialog WHERE conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_storedobject WHERE conversation_id = ANY(%s::uuid[])",
+    "UPDATE recordings_segment SET agent_id = NULL "
+    "WHERE conversation_id = ANY(%s::uuid[]) AND agent_id IS NOT NULL",
+    "DELETE FROM recordings_party WHERE conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_businessreference WHERE conversation_id = ANY(%s::uuid[])",
+    "DELETE FROM recordings_permitteduse WHERE conversation_id = ANY(%s::uuid[]) "
+    "AND only_for_id IS NOT NULL",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +71,20 @@ def lock(*, conversation_ids: Sequence[UUID], skip_locked: bool = False) -> list
     Ask questions only afterwards, in another statement: asked in one, they are answered from
     before the wait for the lock, and a hold placed meanwhile is missed.
     """
-    rows = Conversation.objects.filter(pk__in=conversation_ids).order_by("pk").only(*_ASKED)
+    rows = Conversation.objects.filter(among("pk", conversation_ids)).order_by("pk").only(*_ASKED)
     return list(rows.select_for_update(skip_locked=skip_locked))
+
+
+def lock_rows(*, conversation_ids: Iterable[UUID], skip_locked: bool = False) -> list[UUID]:
+    """Lock as `lock` does; gives the identifiers alone, of those there are."""
+    rows = Conversation.objects.filter(among("pk", conversation_ids)).order_by("pk")
+    return list(rows.select_for_update(skip_locked=skip_locked).values_list("pk", flat=True))
 
 
 @transaction.atomic
 def withdraw(
     *, conversation_ids: Sequence[UUID], run_id: UUID, actor: Actor, now: datetime
-) -> list[Conversation]:
+) -> list[UUID]:
     """
     Withdraw those of the conversations that are due: from here on nobody reaches them.
 
@@ -61,28 +93,27 @@ def withdraw(
 
     Source: ISO 15489-1:2016 on disposition under a current authority; design, *States*.
     """
-    locked = lock(conversation_ids=conversation_ids, skip_locked=True)
-    due = list(
-        Conversation.objects.filter(pk__in=[row.pk for row in locked]).due(at=now).only(*_ASKED)
-    )
-    Conversation.objects.filter(pk__in=[row.pk for row in due]).update(
+    locked = lock_rows(conversation_ids=conversation_ids, skip_locked=True)
+    due = Conversation.objects.filter(among("pk", locked)).due(at=now)
+    rows = list(due.values_list("pk", "controller_id", "uncovered_at", "destroy_after"))
+    ids = [pk for pk, *_ in rows]
+    Conversation.objects.filter(among("pk", ids)).update(
         state=Conversation.State.WITHDRAWN, withdrawn_at=now
     )
-    for conversation in due:
-        conversation.state, conversation.withdrawn_at = Conversation.State.WITHDRAWN, now
     append_many(
         events=[
             _event(
                 EventType.CONVERSATION_WITHDRAWN,
-                conversation,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_id, "destroy_after": conversation.destroy_after},
+                facts={"run": run_id, "destroy_after": until, **_why(since, until)},
             )
-            for conversation in due
+            for pk, controller_id, since, until in rows
         ]
     )
-    return due
+    return ids
 
 
 @transaction.atomic
@@ -98,28 +129,31 @@ def bring_back(
 
     Returns those brought back; one whose key is destroyed stays as it is: nothing can.
     """
-    lock(conversation_ids=conversation_ids)
+    if not conversation_ids:
+        return []
+    lock_rows(conversation_ids=conversation_ids)
     rows = list(
         Conversation.objects.filter(
-            pk__in=conversation_ids,
+            among("pk", conversation_ids),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at=None,
-        ).only(*_ASKED)
+        ).values_list("pk", "controller_id")
     )
-    back = [row.pk for row in rows]
-    Conversation.objects.filter(pk__in=back).update(
+    back = [pk for pk, _ in rows]
+    Conversation.objects.filter(among("pk", back)).update(
         state=Conversation.State.KEPT, withdrawn_at=None
     )
     append_many(
         events=[
             _event(
                 EventType.CONVERSATION_RECALLED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
                 facts={"reason": reason},
             )
-            for row in rows
+            for pk, controller_id in rows
         ]
     )
     return back
@@ -136,34 +170,122 @@ def destroy_keys(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) ->
 
     Source: NIST SP 800-88r2, cryptographic erase.
     """
-    lock(conversation_ids=list(run_of))
+    lock_rows(conversation_ids=run_of)
     withdrawn = Conversation.objects.filter(
-        pk__in=list(run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
+        among("pk", run_of), state=Conversation.State.WITHDRAWN, key_destroyed_at=None
     )
     due = withdrawn.filter(destroy_after__lte=now, hold_count=0, open_requests=0)
-    rows = list(due.only(*_ASKED))
-    ids = [row.pk for row in rows]
-    barred = list(withdrawn.exclude(pk__in=ids).values_list("pk", flat=True))
+    rows = list(due.values_list("pk", "controller_id"))
+    ids = [pk for pk, _ in rows]
+    barred = list(withdrawn.exclude(among("pk", ids)).values_list("pk", flat=True))
     back = bring_back(conversation_ids=barred, actor=actor, now=now, reason="not_due")
-    Rendition.objects.filter(dialog__conversation__in=ids, stored_object=None).delete()
-    Dialog.objects.filter(conversation__in=ids).update(sealed_name=None)
-    Party.objects.filter(conversation__in=ids).update(sealed_details=None)
-    Conversation.objects.filter(pk__in=ids).update(
+    _destroy_keys(rows, run_of=run_of, actor=actor, now=now)
+    return KeysDestroyed(destroyed=ids, barred=back)
+
+
+def _destroy_keys(
+    rows: Sequence[tuple[UUID, UUID]],
+    *,
+    run_of: Mapping[UUID, UUID],
+    actor: Actor,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    ids = [pk for pk, _ in rows]
+    with connection.cursor() as cursor:
+        cursor.execute(_DELETE_PEAKS, [uuid_array(ids)])
+    Dialog.objects.filter(among("conversation_id", ids)).update(sealed_name=None)
+    Party.objects.filter(among("conversation_id", ids)).update(sealed_details=None)
+    Conversation.objects.filter(among("pk", ids)).update(
         wrapped_key=None, kek_name="", key_destroyed_at=now
     )
     append_many(
         events=[
             _event(
                 EventType.CONTENT_KEY_DESTROYED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk]},
+                facts={"run": run_of[pk], "reason": reason},
+            )
+            for pk, controller_id in rows
+        ]
+    )
+
+
+@transaction.atomic
+def destroy_again(
+    *, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime
+) -> list[Conversation]:
+    """
+    Withdraw conversations that a backup has brought back, and destroy their keys once more.
+
+    They were destroyed: the ledger says so, and whether they are due is not asked again. A
+    conversation that is held is left as it is, and so is one whose key is gone. Returns those
+    whose keys were destroyed now; `run_of` names for each conversation the run that does it.
+
+    Source: design, *Backups*.
+    """
+    lock(conversation_ids=list(run_of))
+    rows = list(
+        Conversation.objects.filter(
+            pk__in=list(run_of), hold_count=0, key_destroyed_at=None, wrapped_key__isnull=False
+        ).only(*_ASKED)
+    )
+    kept = [row for row in rows if row.state == Conversation.State.KEPT]
+    Conversation.objects.filter(pk__in=[row.pk for row in kept]).update(
+        state=Conversation.State.WITHDRAWN, withdrawn_at=now
+    )
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_WITHDRAWN,
+                row.pk,
+                row.controller_id,
+                actor=actor,
+                now=now,
+                facts={
+                    "run": run_of[row.pk],
+                    "destroy_after": row.destroy_after,
+                    "reason": LEDGER,
+                },
+            )
+            for row in kept
+        ]
+    )
+    ended = [(row.pk, row.controller_id) for row in rows]
+    _destroy_keys(ended, run_of=run_of, actor=actor, now=now, reason=LEDGER)
+    return rows
+
+
+@transaction.atomic
+def close(*, conversation_ids: Sequence[UUID], actor: Actor, now: datetime) -> list[UUID]:
+    """
+    Close kept conversations to everybody until somebody has decided about what the ledger says.
+
+    Returns those closed now.
+    """
+    lock(conversation_ids=conversation_ids)
+    rows = list(
+        Conversation.objects.kept().filter(pk__in=conversation_ids, closed_at=None).only(*_ASKED)
+    )
+    ids = [row.pk for row in rows]
+    Conversation.objects.filter(pk__in=ids).update(closed_at=now)
+    append_many(
+        events=[
+            _event(
+                EventType.CONVERSATION_CLOSED,
+                row.pk,
+                row.controller_id,
+                actor=actor,
+                now=now,
+                facts={"reason": LEDGER},
             )
             for row in rows
         ]
     )
-    return KeysDestroyed(destroyed=ids, barred=back)
+    return ids
 
 
 @transaction.atomic
@@ -179,25 +301,23 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
 
     Source: design, law 5.
     """
-    lock(conversation_ids=list(run_of))
+    lock_rows(conversation_ids=run_of)
     rows = list(
         Conversation.objects.filter(
-            pk__in=list(run_of),
+            among("pk", run_of),
             state=Conversation.State.WITHDRAWN,
             key_destroyed_at__isnull=False,
-        ).only(*_ASKED)
+        ).values_list("pk", "controller_id", "uncovered_at", "destroy_after")
     )
-    ids = [row.pk for row in rows]
-    Rendition.objects.filter(dialog__conversation__in=ids).delete()
-    Dialog.objects.filter(conversation__in=ids).delete()
-    StoredObject.objects.filter(conversation__in=ids).delete()
-    Segment.objects.filter(conversation__in=ids).update(agent=None)
-    Party.objects.filter(conversation__in=ids).delete()
-    PermittedUse.objects.filter(conversation__in=ids, only_for__isnull=False).delete()
-    Conversation.objects.filter(pk__in=ids).update(
+    ids = [pk for pk, *_ in rows]
+    with connection.cursor() as cursor:
+        for statement in _DELETE_CONTENT:
+            cursor.execute(statement, [uuid_array(ids)])
+    Conversation.objects.filter(among("pk", ids)).update(
         state=Conversation.State.DESTROYED,
         destroyed_at=now,
         external_id="",
+        outcome="",
         tags=[],
         language="",
         message_count=0,
@@ -206,12 +326,13 @@ def conclude(*, run_of: Mapping[UUID, UUID], actor: Actor, now: datetime) -> lis
         events=[
             _event(
                 EventType.CONVERSATION_DESTROYED,
-                row,
+                pk,
+                controller_id,
                 actor=actor,
                 now=now,
-                facts={"run": run_of[row.pk], "methods": METHODS},
+                facts={"run": run_of[pk], "methods": METHODS, **_why(since, until)},
             )
-            for row in rows
+            for pk, controller_id, since, until in rows
         ]
     )
     return ids
@@ -235,13 +356,13 @@ def delete_residual(*, conversation_ids: Sequence[UUID]) -> int:
 
 @transaction.atomic
 def count_holds(
-    *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring
+    *, conversation_ids: Sequence[UUID], change: Literal[1, -1], keyring: Keyring | None
 ) -> None:
     """
     Count one hold more, or one fewer, on each of the kept conversations.
 
-    A held one's key is wrapped under the open key-encryption key, which no month takes with it,
-    and goes back under its month's when the last hold is lifted.
+    With a keyring a held one's key is wrapped under the open key-encryption key, which no month
+    takes with it, and goes back under its month's when the last hold is lifted.
 
     Raises:
         NotKept: one of them is withdrawn or destroyed; nothing was counted.
@@ -253,13 +374,22 @@ def count_holds(
     Conversation.objects.filter(pk__in=[row.pk for row in rows]).update(
         hold_count=F("hold_count") + change
     )
-    for row in rows:
-        uses.rewrap(conversation=row, keyring=keyring)
+    if keyring is not None:
+        uses.rewrap_many(conversation_ids=[row.pk for row in rows], keyring=keyring)
+
+
+def _why(since: datetime | None, until: datetime | None) -> dict[str, FactValue]:
+    """Of what ends without a rule the certificate says so: its line holds this event."""
+    if since is None or until is None:
+        return {}
+    is_early = until - since < timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+    return {"reason": "no_rule_decided" if is_early else "no_rule_undecided"}
 
 
 def _event(
     event_type: EventType,
-    conversation: Conversation,
+    conversation_id: UUID,
+    controller_id: UUID,
     *,
     actor: Actor,
     now: datetime,
@@ -269,7 +399,7 @@ def _event(
         event_type=event_type,
         actor=actor,
         now=now,
-        log=conversation.controller_id,
-        target=Target("conversation", str(conversation.pk)),
+        log=controller_id,
+        target=Target("conversation", str(conversation_id)),
         facts=facts,
     )

@@ -64,7 +64,8 @@ def list_quarantined(*, user: User, at: datetime, cursor: Cursor | None) -> Page
     Raises AuditUnavailable, and then nothing is listed.
     """
     controllers = controllers_for(user=user, permission="recordings.see_quarantine", at=at)
-    waiting = QuarantinedItem.objects.filter(controller__in=controllers).select_related("source")
+    waiting = QuarantinedItem.objects.waiting().filter(controller__in=controllers)
+    waiting = waiting.select_related("source")
     page = page_of(waiting, field="received_at", cursor=cursor, size=PAGE_ROWS)
     append_alone(
         event_type=EventType.QUARANTINE_VIEWED,

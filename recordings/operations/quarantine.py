@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.models import Source
 from audit.events import Actor, EventType, Target
-from audit.operations import append
+from audit.operations import append, append_alone
 from recordings.encryption import encrypt_bytes, generate_key
 from recordings.keyring import Keyring, hash_key_name, kek_name
 from recordings.models import QuarantinedItem
 from recordings.objectstore import ObjectStore, quarantine_key
+from recordings.operations.capture import DestroyedBefore
 from recordings.operations.sealing import seal
 
 
@@ -31,19 +33,22 @@ def quarantine(
     """
     Store the bytes encrypted, with the reason; the same bytes for the same reason wait once.
 
-    `chunks` is called twice: to know them again, and to store them. Raises StoreUnavailable and
-    AuditUnavailable; OSError when the file cannot be read.
+    `chunks` is called twice: to know them again, and to store them. Raises DestroyedBefore when
+    the same bytes waited and were destroyed; StoreUnavailable and AuditUnavailable; OSError when
+    the file cannot be read.
     """
     controller_id = source.controller_id
     reason = reason[:300]
     content_hash = keyring.keyed_hash(
         name=hash_key_name(controller_id=controller_id), chunks=chunks()
     )
-    waiting = QuarantinedItem.objects.filter(
-        source=source, content_hash=content_hash, reason=reason
-    ).first()
+    known = QuarantinedItem.objects.filter(source=source, content_hash=content_hash)
+    waiting = known.waiting().filter(reason=reason).first()
     if waiting is not None:
         return waiting
+    ended = known.filter(key_destroyed_at__isnull=False).first()
+    if ended is not None:
+        _refuse(ended, now=now)
     item = QuarantinedItem(
         source=source,
         controller_id=controller_id,
@@ -73,8 +78,21 @@ def quarantine(
         _commit(item=item, now=now)
     except IntegrityError:
         # Another process was first; what we stored is a stray that nothing can decrypt.
-        return QuarantinedItem.objects.get(source=source, content_hash=content_hash, reason=reason)
+        return known.waiting().get(reason=reason)
     return item
+
+
+def _refuse(ended: QuarantinedItem, *, now: datetime) -> NoReturn:
+    """Say in the log that what was destroyed does not come back to wait for ever."""
+    append_alone(
+        event_type=EventType.CAPTURE_REFUSED,
+        actor=Actor.system("capture"),
+        now=now,
+        log=ended.controller_id,
+        target=Target("quarantined", str(ended.pk)),
+        facts={"reason": "destroyed_before", "source": ended.source_id},
+    )
+    raise DestroyedBefore
 
 
 @transaction.atomic

@@ -9,11 +9,12 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from accounts.models import Queue, Source, Team, User
+from accounts.models import PrivacyNotice, Queue, Source, Team, User
 from recordings.encryption import encrypt_bytes
 from recordings.formats.incoming import CannotCapture, IncomingConversation
 from recordings.keyring import Keyring, kek_name
 from recordings.models import (
+    BusinessReference,
     Conversation,
     DataSubject,
     Dialog,
@@ -92,8 +93,9 @@ def write_rows(
         duration_seconds=_duration_seconds(delivery),
         message_count=len(incoming.messages),
         language=incoming.language or "",
+        outcome=incoming.outcome or "",
         tags=list(incoming.tags),
-        notice=(incoming.notice or "")[:100],
+        notice=(incoming.notice or _notice_in_force(delivery))[:100],
         informed_by=incoming.informed_by or "",
         linked_to=_earlier(delivery=delivery, keyring=keyring),
         captured_at=now,
@@ -106,10 +108,19 @@ def write_rows(
     )
     parties = _write_parties(delivery=delivery, places=places, keyring=keyring)
     _write_segments(delivery=delivery, places=places, parties=parties)
+    _write_references(delivery=delivery, keyring=keyring)
     for position, dialog in enumerate(delivery.dialogs):
         _write_dialog(delivery=delivery, position=position, stored=dialog)
     subjects = [party.data_subject_id for party in parties if party.data_subject_id]
     return conversation, subjects[0] if subjects else None
+
+
+def _notice_in_force(delivery: Delivery) -> str:
+    """The version of the company's newest privacy notice when the conversation began, if any."""
+    notice = PrivacyNotice.objects.in_force(
+        controller=delivery.source.controller, at=delivery.incoming.started_at
+    )
+    return notice.version if notice else ""
 
 
 def _earlier(*, delivery: Delivery, keyring: Keyring) -> Conversation | None:
@@ -195,6 +206,26 @@ def _write_segments(*, delivery: Delivery, places: Places, parties: list[Party])
             )
         ]
     Segment.objects.bulk_create(segments)
+
+
+def _write_references(*, delivery: Delivery, keyring: Keyring) -> None:
+    BusinessReference.objects.bulk_create(
+        (
+            BusinessReference(
+                conversation_id=delivery.conversation_id,
+                kind=kind,
+                reference_hash=hashing.reference_hash(
+                    keyring=keyring,
+                    controller_id=delivery.source.controller_id,
+                    kind=kind,
+                    value=value,
+                ),
+            )
+            for kind, value in delivery.incoming.references
+        ),
+        # The same number, written twice.
+        ignore_conflicts=True,
+    )
 
 
 def _write_dialog(*, delivery: Delivery, position: int, stored: StoredDialog) -> None:

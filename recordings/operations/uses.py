@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection, transaction
 
 from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring, kek_name
 from recordings.models import Conversation, PermittedUse
+from recordings.operations import keks
 
 # Django's `bulk_update` tells rows apart in a CASE, which takes longer than all the rest.
 _MOVE = """
 UPDATE recordings_conversation AS mine
-SET destroy_after = new.destroy_after, wrapped_key = new.wrapped_key, kek_name = new.kek_name
-FROM unnest(%s::uuid[], %s::timestamptz[], %s::bytea[], %s::text[])
-    AS new (id, destroy_after, wrapped_key, kek_name)
+SET destroy_after = new.destroy_after, uncovered_at = new.uncovered_at,
+    wrapped_key = new.wrapped_key, kek_name = new.kek_name
+FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::bytea[], %s::text[])
+    AS new (id, destroy_after, uncovered_at, wrapped_key, kek_name)
 WHERE mine.id = new.id
 """
 _MOVE_USES = """
@@ -59,15 +62,19 @@ def kek_name_for(conversation: Conversation) -> str:
 
 @transaction.atomic
 def write_uses(
-    *, conversation: Conversation, uses: Sequence[NewUse], keyring: Keyring | None = None
+    *,
+    conversation: Conversation,
+    uses: Sequence[NewUse],
+    now: datetime,
+    keyring: Keyring | None = None,
 ) -> bool:
     """
     Make these the uses that rules permit, and their latest end the conversation's.
 
     Uses that a matter permits stay as they are and do not move the end: the matter's hold bars
-    destruction by itself. Without any use the conversation has no end and is closed to everybody.
-    With a keyring the content key is wrapped anew where its month changed. The instance given is
-    brought up to date.
+    destruction by itself. Without any use the conversation is closed to everybody and ends
+    UNCOVERED_DECIDE_DAYS after it came to that. With a keyring the content key is wrapped anew
+    where its month changed. The instance given is brought up to date.
 
     Returns whether anything changed.
 
@@ -80,10 +87,11 @@ def write_uses(
     if locked.state != Conversation.State.KEPT:
         raise NotKept
     changed = bool(_replace({conversation.pk: uses}))
-    if _ends_otherwise(locked, uses):
-        locked.save(update_fields=["destroy_after"])
+    if _ends_otherwise(locked, uses, now):
+        locked.save(update_fields=["destroy_after", "uncovered_at"])
         changed = True
     conversation.destroy_after = locked.destroy_after
+    conversation.uncovered_at = locked.uncovered_at
     conversation.hold_count = locked.hold_count
     if keyring is not None:
         rewrap(conversation=conversation, keyring=keyring)
@@ -92,7 +100,10 @@ def write_uses(
 
 @transaction.atomic
 def write_uses_of_many(
-    *, uses: Mapping[UUID, Sequence[NewUse]], keyring: Keyring | None = None
+    *,
+    uses: Mapping[UUID, Sequence[NewUse]],
+    now: datetime,
+    keyring: Keyring | None = None,
 ) -> dict[UUID, Conversation]:
     """
     Do the same for many conversations, by id, in a few statements; those it is not needed for cost
@@ -111,13 +122,14 @@ def write_uses_of_many(
         raise NotKept
     changed = _replace({pk: uses[pk] for pk in locked})
     written = []
+    kept_keys: set[str] = set()
     for row in locked.values():
-        is_moved = _ends_otherwise(row, uses[row.pk])
+        is_moved = _ends_otherwise(row, uses[row.pk], now)
         if is_moved:
             changed.add(row.pk)
         if keyring is not None:
             with suppress(KeyMissing, KeyDoesNotFit):
-                is_moved |= _rewrap(row, keyring)
+                is_moved |= _rewrap(row, keyring, kept_keys)
         if is_moved:
             written.append(row)
     _move(written)
@@ -125,6 +137,27 @@ def write_uses_of_many(
 
 
 @transaction.atomic
+def move_deadline(
+    *, conversation_id: UUID, destroy_after: datetime, keyring: Keyring | None = None
+) -> bool:
+    """
+    Let what no rule covers end at another time, as two persons decided.
+
+    Returns False, and changes nothing, if it is no longer kept or a rule covers it now.
+
+    Raises:
+        KeyringUnavailable, KeyMissing, KeyDoesNotFit: nothing was written.
+    """
+    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation_id)
+    if locked.state != Conversation.State.KEPT or locked.uncovered_at is None:
+        return False
+    locked.destroy_after = destroy_after
+    locked.save(update_fields=["destroy_after"])
+    if keyring is not None:
+        rewrap(conversation=locked, keyring=keyring)
+    return True
+
+
 def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     """
     Wrap the content key under the key-encryption key that now belongs to it, if that is another.
@@ -134,19 +167,44 @@ def rewrap(*, conversation: Conversation, keyring: Keyring) -> bool:
     Raises:
         KeyringUnavailable, KeyMissing, KeyDoesNotFit: the row is as it was.
     """
-    locked = Conversation.objects.select_for_update(no_key=True).get(pk=conversation.pk)
-    if not _rewrap(locked, keyring):
-        return False
-    locked.save(update_fields=["wrapped_key", "kek_name"])
-    conversation.wrapped_key, conversation.kek_name = locked.wrapped_key, locked.kek_name
-    return True
+    wrapped = rewrap_many(conversation_ids=[conversation.pk], keyring=keyring)
+    for row in wrapped:
+        conversation.wrapped_key, conversation.kek_name = row.wrapped_key, row.kek_name
+    return bool(wrapped)
 
 
-def _rewrap(row: Conversation, keyring: Keyring) -> bool:
-    """Wrap the key in the instance anew where it belongs under another; say whether it did."""
+@transaction.atomic
+def rewrap_many(*, conversation_ids: Sequence[UUID], keyring: Keyring) -> list[Conversation]:
+    """
+    Do what `rewrap` does for many conversations, all or none. Returns those wrapped anew.
+
+    Raises as `rewrap` does.
+    """
+    locked = (
+        Conversation.objects.filter(pk__in=conversation_ids, wrapped_key__isnull=False)
+        .exclude(kek_name="")
+        .select_for_update(no_key=True)
+        .only("controller_id", "destroy_after", "hold_count", "kek_name", "wrapped_key")
+        .order_by("pk")
+    )
+    kept_keys: set[str] = set()
+    changed = [row for row in locked if _rewrap(row, keyring, kept_keys)]
+    Conversation.objects.bulk_update(changed, ["wrapped_key", "kek_name"], batch_size=500)
+    return changed
+
+
+def _rewrap(row: Conversation, keyring: Keyring, kept_keys: set[str]) -> bool:
+    """
+    Wrap the key in the instance anew where it belongs under another; say whether it did.
+
+    `kept_keys` are those that this transaction keeps already.
+    """
     name = kek_name_for(row)
     if row.wrapped_key is None or not row.kek_name or row.kek_name == name:
         return False
+    if name not in kept_keys:
+        keks.keep(kek_name=name)
+        kept_keys.add(name)
     context = row.pk.bytes
     content_key = keyring.unwrap(
         kek_name=row.kek_name, wrapped_key=bytes(row.wrapped_key), context=context
@@ -165,6 +223,7 @@ def _move(rows: Sequence[Conversation]) -> None:
                 [
                     [row.pk for row in rows],
                     [row.destroy_after for row in rows],
+                    [row.uncovered_at for row in rows],
                     [row.wrapped_key and bytes(row.wrapped_key) for row in rows],
                     [row.kek_name for row in rows],
                 ],
@@ -185,13 +244,19 @@ def _move_uses(rows: Sequence[PermittedUse]) -> None:
             )
 
 
-def _ends_otherwise(row: Conversation, uses: Sequence[NewUse]) -> bool:
-    """Give the instance the latest end of the uses; say whether it had another."""
-    ends_at = max((use.until_at for use in uses), default=None)
-    if row.destroy_after == ends_at:
-        return False
-    row.destroy_after = ends_at
-    return True
+def _ends_otherwise(row: Conversation, uses: Sequence[NewUse], now: datetime) -> bool:
+    """
+    Give the instance the latest end of the uses; say whether that changed it.
+
+    What stays uncovered keeps its time, however often rules change.
+    """
+    before = (row.destroy_after, row.uncovered_at)
+    if uses:
+        row.destroy_after, row.uncovered_at = max(use.until_at for use in uses), None
+    elif row.uncovered_at is None:
+        row.destroy_after = now + timedelta(days=settings.UNCOVERED_DECIDE_DAYS)
+        row.uncovered_at = now
+    return (row.destroy_after, row.uncovered_at) != before
 
 
 def _replace(uses: Mapping[UUID, Sequence[NewUse]]) -> set[UUID]:

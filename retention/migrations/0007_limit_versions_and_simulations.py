@@ -12,7 +12,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('retention', '0004_certificate_guards'),
+        ('retention', '0005_matchers_and_triggers'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

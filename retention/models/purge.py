@@ -35,6 +35,10 @@ class PurgeRun(models.Model):
     held_count = models.PositiveIntegerField(default=0)
     request_count = models.PositiveIntegerField(default=0)
     observed_count = models.PositiveIntegerField(default=0)
+    # Since when the store takes much longer than usual, or does not answer.
+    slow_since = models.DateTimeField(null=True, blank=True)
+    # Asked to end after its batch; what is left is taken by the next run.
+    stop_asked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["-started_at"]
@@ -42,6 +46,34 @@ class PurgeRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.started_at:%Y-%m-%d %H:%M}"
+
+
+class PurgePause(models.Model):
+    """A time in which no purge run destroys anything, because of a person or of the clocks."""
+
+    class Reason(models.TextChoices):
+        """Why."""
+
+        PERSON = "person", _("Paused by a person")
+        CLOCKS = "clocks", _("The clocks disagree")
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    reason = models.CharField(max_length=10, choices=Reason)
+    began_at = models.DateTimeField()
+    began_by = models.CharField(max_length=100)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    ended_by = models.CharField(max_length=100, blank=True)
+
+    class Meta:
+        ordering = ["-began_at"]
+        constraints = [
+            models.UniqueConstraint(
+                name="purge_pause_open_once", fields=["reason"], condition=Q(ended_at=None)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.reason} {self.began_at:%Y-%m-%d %H:%M}"
 
 
 class Certificate(models.Model):
@@ -112,6 +144,25 @@ class DestructionQuerySet(models.QuerySet["Destruction"]):
             .filter(Q(leased_until=None) | Q(leased_until__lte=at))
             .filter(Q(next_try_at=None) | Q(next_try_at__lte=at))
         )
+
+
+class LedgerEntry(models.Model):
+    """
+    One entry of the ledger in the anchor bucket that this database has taken account of.
+
+    The purge notes what it has written there; replaying notes what a restored database did not
+    know. `contradicted` are the conversations of which rows and store said otherwise: they were
+    closed, and somebody has to decide.
+
+    Source: design, *Backups*; docs/decisions/0011-backups-forget-too.md.
+    """
+
+    key = models.CharField(primary_key=True, max_length=300)
+    noted_at = models.DateTimeField()
+    contradicted = ArrayField(models.UUIDField(), default=list)
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Destruction(models.Model):

@@ -41,10 +41,15 @@ class RetentionRule(models.Model):
 class RuleVersionQuerySet(models.QuerySet["RuleVersion"]):
     """Names for when a version speaks."""
 
+    def begun(self, *, at: datetime) -> Self:
+        """Those in force by that time, or followed by another since."""
+        return self.filter(in_force_from__lte=at)
+
     def in_force(self, *, at: datetime) -> Self:
         """The newest version of each rule at that time, unless that one retires the rule."""
         newest = (
-            RuleVersion.objects.filter(rule=OuterRef("rule"), in_force_from__lte=at)
+            RuleVersion.objects.begun(at=at)
+            .filter(rule=OuterRef("rule"))
             .order_by("-number")
             .values("pk")[:1]
         )
@@ -55,8 +60,10 @@ class RuleVersion(models.Model):
     """
     What a rule says from a time on; never changed, only followed by another.
 
-    Empty `kinds`, `teams`, `queues` match every one. The time is counted from `trigger` in the
-    controller's zone: `keep_months` calendar months and then `keep_days` days.
+    An empty list matches every one, and so does a missing bound of the duration. The time is
+    counted from `trigger` in the controller's zone: `keep_months` calendar months and then
+    `keep_days` days. Where that is an event, it ends `cap_months` after the conversation at the
+    latest. An exclusion keeps nothing: what it matches is never used for the purpose.
     """
 
     class LegalBasis(models.TextChoices):
@@ -73,6 +80,8 @@ class RuleVersion(models.Model):
         """What the time is counted from."""
 
         ENDED_AT = "ended_at", _("End of the conversation")
+        CONTRACT_ENDED = "contract.ended", _("End of the contract")
+        CLAIM_CLOSED = "claim.closed", _("Closing of the claim")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     rule = models.ForeignKey(RetentionRule, on_delete=models.PROTECT, related_name="versions")
@@ -84,10 +93,25 @@ class RuleVersion(models.Model):
     )
     teams = ArrayField(models.UUIDField(), default=list, blank=True)
     queues = ArrayField(models.UUIDField(), default=list, blank=True)
+    directions = ArrayField(
+        models.CharField(max_length=10, choices=Conversation.Direction), default=list, blank=True
+    )
+    outcomes = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    languages = ArrayField(models.CharField(max_length=10), default=list, blank=True)
+    tags = ArrayField(models.CharField(max_length=50), default=list, blank=True)
+    shortest_seconds = models.PositiveIntegerField(null=True, blank=True)
+    longest_seconds = models.PositiveIntegerField(null=True, blank=True)
+    is_exclusion = models.BooleanField(default=False)
     trigger = models.CharField(max_length=30, choices=Trigger, default=Trigger.ENDED_AT)
     keep_months = models.PositiveSmallIntegerField(default=0)
     keep_days = models.PositiveSmallIntegerField(default=0)
-    legal_basis = models.CharField(max_length=10, choices=LegalBasis)
+    cap_months = models.PositiveSmallIntegerField(null=True, blank=True)
+    legal_basis = models.CharField(max_length=10, choices=LegalBasis, blank=True)
+    statute = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text=_("Without one, it lengthens nothing that was captured under a shorter notice."),
+    )
     article_9_condition = models.CharField(
         max_length=200,
         blank=True,
@@ -106,7 +130,19 @@ class RuleVersion(models.Model):
             models.UniqueConstraint(name="rule_version_once", fields=["rule", "number"]),
             models.CheckConstraint(
                 name="rule_version_keeps_some_time",
-                condition=Q(keep_months__gt=0) | Q(keep_days__gt=0) | Q(is_retired=True),
+                condition=Q(keep_months__gt=0)
+                | Q(keep_days__gt=0)
+                | Q(is_retired=True)
+                | Q(is_exclusion=True),
+            ),
+            models.CheckConstraint(
+                name="rule_version_capped_iff_by_event",
+                condition=Q(trigger="ended_at", cap_months=None)
+                | (~Q(trigger="ended_at") & Q(cap_months__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="rule_version_has_basis_unless_exclusion",
+                condition=Q(is_exclusion=True) | ~Q(legal_basis=""),
             ),
         ]
 

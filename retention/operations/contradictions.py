@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 LONGEST_MONTHS = 1200
 LONGEST_DAYS = 3660
+LONGEST_SECONDS = 31 * 86_400
+MOST_WORDS = 50
+# As manifests bear them: recordings/formats/manifest.schema.json.
+OUTCOME = re.compile(r"(?=.{1,50}$)[a-z0-9]+([-_][a-z0-9]+)*")
+LANGUAGE = re.compile(r"(?=.{2,10}$)[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*")
+TAG = re.compile(r"[^\x00-\x1f]{1,50}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ def problems_of_limit(
         )
     versions = (
         RuleVersion.objects.in_force(at=at)
-        .filter(rule__controller=controller, rule__purpose=purpose)
+        .filter(rule__controller=controller, rule__purpose=purpose, is_exclusion=False)
         .select_related("rule")
         .order_by("rule__name")
     )
@@ -104,6 +111,7 @@ def _between(
     version: RuleVersion, floor_months: int | None, ceiling_months: int | None
 ) -> Iterator[Problem]:
     keep = {"months": version.keep_months, "days": version.keep_days}
+    most = keep if version.cap_months is None else {"months": version.cap_months, "days": 0}
     if floor_months is not None and can_fall_short(**keep, limit_months=floor_months):
         yield Problem(
             "floor_months",
@@ -113,7 +121,7 @@ def _between(
                 months=floor_months,
             ),
         )
-    if ceiling_months is not None and can_outlast(**keep, limit_months=ceiling_months):
+    if ceiling_months is not None and can_outlast(**most, limit_months=ceiling_months):
         yield Problem(
             "ceiling_months",
             format_lazy(
@@ -125,6 +133,12 @@ def _between(
 
 
 def _of_time(draft: Draft) -> Iterator[Problem]:
+    if draft.is_exclusion:
+        if draft.keep_months or draft.keep_days or draft.cap_months is not None:
+            yield Problem("is_exclusion", _("An exclusion keeps nothing: leave the times empty."))
+        if draft.trigger != RuleVersion.Trigger.ENDED_AT:
+            yield Problem("trigger", _("An exclusion keeps nothing, counted from nothing."))
+        return
     if draft.keep_months < 0 or draft.keep_months > LONGEST_MONTHS:
         yield Problem(
             "keep_months", format_lazy(_("Give 0 to {most} months."), most=LONGEST_MONTHS)
@@ -133,22 +147,50 @@ def _of_time(draft: Draft) -> Iterator[Problem]:
         yield Problem("keep_days", format_lazy(_("Give 0 to {most} days."), most=LONGEST_DAYS))
     if draft.keep_months == 0 and draft.keep_days == 0:
         yield Problem("keep_months", _("Say how long: months, days or both."))
+    yield from _of_trigger(draft)
+
+
+def _of_trigger(draft: Draft) -> Iterator[Problem]:
+    cap = draft.cap_months
+    if draft.trigger not in RuleVersion.Trigger.values:
+        yield Problem("trigger", _("What the time is counted from is not known here."))
+    elif draft.trigger == RuleVersion.Trigger.ENDED_AT:
+        if cap is not None:
+            yield Problem(
+                "cap_months",
+                _("A cap is for a time that is counted from an event: leave it empty."),
+            )
+    elif cap is None:
+        yield Problem("cap_months", _("Say how long at the most, should the event never come."))
+    elif not 0 < cap <= LONGEST_MONTHS:
+        yield Problem("cap_months", format_lazy(_("Give 1 to {most} months."), most=LONGEST_MONTHS))
+    elif (
+        0 <= draft.keep_months <= LONGEST_MONTHS
+        and 0 <= draft.keep_days <= LONGEST_DAYS
+        and can_outlast(months=draft.keep_months, days=draft.keep_days, limit_months=cap)
+    ):
+        yield Problem(
+            "cap_months", _("The cap is shorter than the time itself, which it would always cut.")
+        )
 
 
 def _of_basis(draft: Draft) -> Iterator[Problem]:
-    if draft.legal_basis not in RuleVersion.LegalBasis.values:
+    if draft.legal_basis not in RuleVersion.LegalBasis.values and not (
+        draft.is_exclusion and draft.legal_basis == ""
+    ):
         yield Problem("legal_basis", _("A rule needs a legal basis (GDPR Art. 6(1))."))
 
 
 def _of_scope(controller: Controller, draft: Draft) -> Iterator[Problem]:
     if set(draft.kinds) - set(Conversation.Kind.values):
         yield Problem("kinds", _("A kind that is named is not known here."))
+    yield from _of_details(draft)
     if Team.objects.filter(pk__in=draft.teams).count() != len(set(draft.teams)):
         yield Problem("teams", _("A team that is named is not known here."))
     queues = list(Queue.objects.filter(pk__in=draft.queues, controller=controller))
     if len(queues) != len(set(draft.queues)):
         yield Problem("queues", _("A queue that is named is not one of the company's."))
-    if not draft.article_9_condition.strip():
+    if not draft.article_9_condition.strip() and not draft.is_exclusion:
         for queue in queues:
             if queue.holds_health_data:
                 yield Problem(
@@ -160,15 +202,38 @@ def _of_scope(controller: Controller, draft: Draft) -> Iterator[Problem]:
                 )
 
 
+def _of_details(draft: Draft) -> Iterator[Problem]:
+    if set(draft.directions) - set(Conversation.Direction.values):
+        yield Problem("directions", _("A direction that is named is not known here."))
+    for name, words, form in (
+        ("outcomes", draft.outcomes, OUTCOME),
+        ("languages", draft.languages, LANGUAGE),
+        ("tags", draft.tags, TAG),
+    ):
+        if len(words) > MOST_WORDS:
+            yield Problem(name, format_lazy(_("Name at most {most}."), most=MOST_WORDS))
+        if not all(form.fullmatch(word) for word in words):
+            yield Problem(name, _("One of these cannot be what a conversation bears."))
+    shortest, longest = draft.shortest_seconds, draft.longest_seconds
+    for name, seconds in (("shortest_seconds", shortest), ("longest_seconds", longest)):
+        if seconds is not None and not 0 <= seconds <= LONGEST_SECONDS:
+            yield Problem(name, format_lazy(_("Give 0 to {most} seconds."), most=LONGEST_SECONDS))
+    if shortest is not None and longest is not None and shortest > longest:
+        yield Problem(
+            "longest_seconds", _("The shortest is longer than the longest: nothing would match.")
+        )
+
+
 def _of_limits(controller: Controller, purpose: Purpose, draft: Draft) -> Iterator[Problem]:
     limit = PurposeLimit.objects.newest().filter(controller=controller, purpose=purpose).first()
-    if limit is None or any(_of_time(draft)):
+    if limit is None or draft.is_exclusion or any(_of_time(draft)):
         return
     keep = {"months": draft.keep_months, "days": draft.keep_days}
+    most = keep if draft.cap_months is None else {"months": draft.cap_months, "days": 0}
     ceiling, floor = limit.ceiling_months, limit.floor_months
-    if ceiling is not None and can_outlast(**keep, limit_months=ceiling):
+    if ceiling is not None and can_outlast(**most, limit_months=ceiling):
         yield Problem(
-            "keep_months",
+            "keep_months" if draft.cap_months is None else "cap_months",
             format_lazy(
                 _("That is longer than the ceiling of {months} months for “{purpose}” ({source})."),
                 months=ceiling,

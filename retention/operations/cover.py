@@ -13,6 +13,7 @@ from recordings.keyring import Keyring
 from recordings.models import Conversation
 from recordings.operations.uses import NewUse, write_uses, write_uses_of_many
 from retention.matching import Decision
+from retention.operations.criteria import hold_if_matched
 from retention.operations.rule_lock import wait_for_change
 from retention.queries import RuleBook, decisions_for, last_change, rule_book
 
@@ -24,8 +25,10 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     """
     Write the uses that the rules in force give a conversation that has just been captured.
 
-    What no rule matches gets none: it is closed to everybody and red on the compliance page. With
-    a keyring the content key goes under the key of the month in which the conversation ends.
+    What no rule matches gets none: it is closed to everybody, red on the compliance page, and ends
+    when nobody decides about it in time. Where it matches criteria of matters, it is held. With a
+    keyring the content key goes under the key of the month in which the conversation ends, or the
+    open one if it is held.
 
     Raises:
         NotKept: it is withdrawn or destroyed.
@@ -37,8 +40,9 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     book = rule_book(controller=controller, at=max(now, last_change(controller) or now))
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
-    write_uses(conversation=conversation, uses=uses, keyring=keyring)
+    write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
     append_many(events=[_covered(conversation, uses, decisions, now)])
+    hold_if_matched(conversation=conversation, keyring=keyring, now=now)
 
 
 @transaction.atomic
@@ -52,12 +56,12 @@ def cover_anew(
     """
     Write the uses that the book gives conversations of one company that were covered before.
 
-    Prefetch `segments__queue`. Returns of how many anything changed; only those have an event.
+    Prefetch `contacts.PREFETCH`. Returns of how many anything changed; only those have an event.
     Raises as `write_uses_of_many` does.
     """
     decisions = {one.pk: decisions_for(one, book=book) for one in conversations}
     uses = {one.pk: uses_from(decisions[one.pk], conversation=one) for one in conversations}
-    changed = write_uses_of_many(uses=uses, keyring=keyring)
+    changed = write_uses_of_many(uses=uses, keyring=keyring, now=now)
     append_many(
         events=[_covered(row, uses[pk], decisions[pk], now) for pk, row in sorted(changed.items())]
     )
@@ -78,6 +82,14 @@ def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> l
     ]
 
 
+def _why_closed(decisions: Sequence[Decision]) -> str:
+    if any(decision.excluded_by and decision.matches for decision in decisions):
+        return "excluded"
+    if any(decision.matches for decision in decisions):
+        return "article_9_condition_missing"
+    return "no_rule"
+
+
 def _covered(
     conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
 ) -> NewEvent:
@@ -85,10 +97,9 @@ def _covered(
         "rules": sorted(use.authority for use in uses),
         "uses": len(uses),
     }
-    if conversation.destroy_after is None:
-        facts["reason"] = "article_9_condition_missing" if decisions else "no_rule"
-    else:
-        facts["destroy_after"] = conversation.destroy_after
+    facts["destroy_after"] = conversation.destroy_after
+    if conversation.uncovered_at is not None:
+        facts["reason"] = _why_closed(decisions)
     return NewEvent(
         event_type=EventType.CONVERSATION_COVERED,
         actor=ACTOR,

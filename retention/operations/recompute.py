@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts.models import Controller
 from recordings.keyring import Keyring
 from recordings.models import Conversation
+from retention.contacts import PREFETCH
 from retention.models import Recomputation
 from retention.operations.cover import cover_anew
 from retention.queries import rule_book
@@ -79,7 +80,7 @@ def _next_kept(recomputation: Recomputation, batch_size: int) -> list[Conversati
         .filter(controller=recomputation.controller_id)
         .select_for_update(no_key=True, of=("self",))
         .select_related("controller")
-        .prefetch_related("segments__queue")
+        .prefetch_related(*PREFETCH)
         .order_by("pk")
     )
     if recomputation.reached is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Collate
 
@@ -16,6 +15,7 @@ from audit.operations import append
 from audit.queries import partition_faults
 from recordings.models import Conversation, QuarantinedItem, StoredObject
 from recordings.objectstore import ObjectStore, Version
+from retention.attention import Asked, needs
 from retention.models import Destruction
 from retention.operations import mirror
 
@@ -30,6 +30,8 @@ class Findings:
     What does not fit. Everything here needs a person, or the next run of something that is stuck.
 
     `not_asked` names comparisons this process has no access for: they count as neither.
+    `attention` counts by kind what `retention.attention` finds; `uncovered`, `overdue` and `stuck`
+    name the conversations among it.
     """
 
     rows_without_objects: list[str] = field(default_factory=list)
@@ -38,6 +40,7 @@ class Findings:
     uncovered: list[UUID] = field(default_factory=list)
     overdue: list[UUID] = field(default_factory=list)
     stuck: list[UUID] = field(default_factory=list)
+    attention: dict[str, int] = field(default_factory=dict)
     events_misplaced: int = 0
     repaired: int = 0
     not_asked: list[str] = field(default_factory=list)
@@ -49,9 +52,7 @@ class Findings:
             len(self.rows_without_objects)
             + len(self.objects_without_rows)
             + len(self.holds_that_differ)
-            + len(self.uncovered)
-            + len(self.overdue)
-            + len(self.stuck)
+            + sum(self.attention.values())
             + self.events_misplaced
         )
 
@@ -117,7 +118,7 @@ def _rows() -> Iterator[Version]:
         .values_list("key", "version_id")
     )
     yield from (Version(*each) for each in stored.iterator(chunk_size=2000))
-    waiting = QuarantinedItem.objects.values_list("object_key", "version_id")
+    waiting = QuarantinedItem.objects.waiting().values_list("object_key", "version_id")
     yield from (Version(*each) for each in sorted(waiting))
 
 
@@ -141,9 +142,12 @@ def _made_at(key: str) -> datetime:
 
 
 def _not_going(keys: list[str]) -> list[str]:
-    """Those that do not belong to a conversation that is being destroyed at this moment."""
+    """Those that do not belong to what is being destroyed at this moment."""
     going = set(Destruction.objects.open().values_list("conversation_id", flat=True))
-    return [key for key in keys if _uuid(key.rsplit("/", 2)[-2:][0]) not in going]
+    items = set(QuarantinedItem.objects.going().values_list("object_key", flat=True))
+    return [
+        key for key in keys if key not in items and _uuid(key.rsplit("/", 2)[-2:][0]) not in going
+    ]
 
 
 def _uuid(text: str) -> UUID | None:
@@ -161,7 +165,9 @@ def _still_there(keys: list[str]) -> list[str]:
         .values_list("key", flat=True)
     )
     waiting = set(
-        QuarantinedItem.objects.filter(object_key__in=keys).values_list("object_key", flat=True)
+        QuarantinedItem.objects.waiting()
+        .filter(object_key__in=keys)
+        .values_list("object_key", flat=True)
     )
     return [key for key in keys if key in stored | waiting]
 
@@ -176,7 +182,9 @@ def _compare_holds(store: ObjectStore, findings: Findings, *, now: datetime, rep
 
 
 def _look_for_overdue(findings: Findings, *, now: datetime) -> None:
-    late = now - timedelta(seconds=2 * settings.PURGE_INTERVAL_SECONDS)
+    asked = Asked(now)
+    findings.attention = {need.kind.code: need.found.count for need in needs(asked)}
+    late = asked.purged_until
     findings.uncovered = list(Conversation.objects.uncovered().values_list("pk", flat=True))
     findings.overdue = list(
         Conversation.objects.due(at=now)

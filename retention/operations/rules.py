@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -60,7 +61,7 @@ class NothingChanged(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a version shall say; empty `kinds`, `teams`, `queues` match every one."""
+    """What a version shall say, under the names that RuleVersion has for it."""
 
     keep_months: int
     keep_days: int
@@ -68,7 +69,26 @@ class Draft:
     kinds: tuple[str, ...] = ()
     teams: tuple[UUID, ...] = ()
     queues: tuple[UUID, ...] = ()
+    directions: tuple[str, ...] = ()
+    outcomes: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    shortest_seconds: int | None = None
+    longest_seconds: int | None = None
+    is_exclusion: bool = False
+    trigger: str = RuleVersion.Trigger.ENDED_AT
+    cap_months: int | None = None
+    statute: str = ""
     article_9_condition: str = ""
+
+
+def draft_from(said: Mapping[str, Any]) -> Draft:
+    """The draft that says this, with lists as tuples."""
+    return Draft(**{name: _unchanging(value) for name, value in said.items()})
+
+
+def _unchanging(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 @transaction.atomic
@@ -139,8 +159,8 @@ def retire_rule(*, rule: RetentionRule, based_on: int, user: User, now: datetime
     """
     Make the rule match nothing from now on, and have uses computed anew.
 
-    What only this rule covered is closed to everybody and shown as uncovered; it is not destroyed
-    by this.
+    What only this rule covered is closed to everybody and shown as uncovered. It ends when nobody
+    has decided about it UNCOVERED_DECIDE_DAYS after it is computed anew.
 
     Raises NotEntitled, RuleNotInForce, RuleChangedMeanwhile.
     """
@@ -290,15 +310,7 @@ def _fields_of(draft: Draft) -> dict[str, object]:
 
 
 def _draft_of(version: RuleVersion) -> Draft:
-    return Draft(
-        keep_months=version.keep_months,
-        keep_days=version.keep_days,
-        legal_basis=version.legal_basis,
-        kinds=tuple(version.kinds),
-        teams=tuple(version.teams),
-        queues=tuple(version.queues),
-        article_9_condition=version.article_9_condition,
-    )
+    return draft_from({field.name: getattr(version, field.name) for field in fields(Draft)})
 
 
 def _differences(version: RuleVersion, draft: Draft) -> list[str]:
@@ -332,6 +344,15 @@ def _add_version(
         created_at=now,
         **_fields_of(draft),
     )
+    said: dict[str, FactValue] = (
+        {"kind": "exclusion"}
+        if draft.is_exclusion
+        else {
+            "months": draft.keep_months,
+            "days": draft.keep_days,
+            "legal_basis": f"gdpr:{draft.legal_basis}",
+        }
+    )
     append(
         event_type=event_type,
         actor=actor_for(user=user, at=now),
@@ -340,9 +361,7 @@ def _add_version(
         target=Target("rule", str(rule.pk), version=str(number)),
         purpose=rule.purpose.code,
         facts={
-            "months": draft.keep_months,
-            "days": draft.keep_days,
-            "legal_basis": f"gdpr:{draft.legal_basis}",
+            **said,
             "conversations": count_affected(
                 controller=rule.controller, purpose=rule.purpose, draft=draft, old=old
             ),

@@ -77,7 +77,7 @@ def run_next(*, clock: Callable[[], datetime]) -> UUID | None:
     changes = loads(simulation.changes)
     # Who has taken it over meanwhile has counted a try more: what is late then writes nothing.
     mine = Simulation.objects.open().filter(pk=simulation.pk, attempts=simulation.attempts)
-    mine.update(total_count=total_of(controllers, at=simulation.at), done_count=0)
+    mine.update(total_count=total_of(controllers), done_count=0)
 
     def progress(count: int) -> None:
         mine.update(done_count=F("done_count") + count, heartbeat_at=clock())

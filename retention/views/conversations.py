@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Min
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -66,6 +67,11 @@ def explain(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
             "happens_next": wording.happens_next(explanation),
             "purpose_names": wording.purpose_names(),
             "legal_bases": dict(RuleVersion.LegalBasis.choices),
+            "how_it_counts": {
+                rule.version_id: wording.how_it_counts(rule)
+                for purpose in explanation.purposes
+                for rule in purpose.rules
+            },
             "unmatched": [
                 {"rule": one.rule, "reason": wording.why_not(one.reason)}
                 for one in explanation.unmatched
@@ -98,8 +104,9 @@ def uncovered(request: SignedInRequest) -> HttpResponse:
                 }
                 for row in page.rows
             ],
+            "proposals": queries.proposals_of(controllers=controllers),
             "count": rows.count(),
-            "first_before": queries.decide_before(rows[0]) if page.rows else None,
+            "first_before": rows.order_by().aggregate(first=Min("destroy_after"))["first"],
             **page_links(page),
         },
     )

@@ -27,19 +27,25 @@ def sees_all(controllers: Sequence[Controller]) -> bool:
     return not Controller.objects.exclude(pk__in=[one.pk for one in controllers]).exists()
 
 
+def check_all_mine(request: SignedInRequest, permission: str) -> None:
+    """Answer 404, and say so in the log, unless the permission is held for all companies."""
+    if not sees_all(mine(request, permission)):
+        refuse(request, None)
+
+
 def check_is_mine(request: SignedInRequest, permission: str, controller: Controller) -> None:
     """Answer 404, and say so in the company's log, if the row is another company's."""
     if not request.user.has_perm(permission, controller):
         refuse(request, controller)
 
 
-def refuse(request: SignedInRequest, controller: Controller) -> NoReturn:
-    """Say in the company's log that the page was refused, and answer 404."""
+def refuse(request: SignedInRequest, controller: Controller | None) -> NoReturn:
+    """Say in the company's log, or the installation's, that the page was refused; answer 404."""
     match = request.resolver_match
     refuse_page(
         user=request.user,
         page=match.view_name if match else "unknown",
-        log=controller.pk,
+        log=controller.pk if controller else None,
         now=request.arrived_at,
     )
     raise Http404

@@ -13,11 +13,13 @@ from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
 from recordings.paging import page_of
 from retention import queries
-from retention.models import PurgeRun
+from retention.models import PurgePause, PurgeRun
+from retention.operations.purge import control
 from retention.queries import RunCounts
 from retention.views.guarding import PAGE_SIZE, cursor_of, mine, page_links, sees_all
 
 READ = "retention.read"
+CONTROL = "retention.control_purge"
 
 
 @require_safe
@@ -35,6 +37,9 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
         {
             "rows": [{"run": run, "counts": counts[run.pk]} for run in page.rows],
             "sees_all": sees_all(controllers),
+            "pauses": PurgePause.objects.filter(ended_at=None),
+            "is_paused": control.is_paused(),
+            "may_control": sees_all(mine(request, CONTROL)),
             **page_links(page),
         },
     )
@@ -57,10 +62,13 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "counts": counts,
             "progress": _progress(run, counts, request),
             "sees_all": sees_all(controllers),
+            "is_paused": control.is_paused(),
+            "may_control": sees_all(mine(request, CONTROL)),
             "persons": destructions.filter(needs_person_at__isnull=False, concluded_at=None)[
                 :PAGE_SIZE
             ],
             "destructions": page.rows,
+            "maintenance": queries.maintenance_of(run),
             "certificates": queries.certificates_of(run, controllers=controllers),
             "is_certificate_awaited": destructions.filter(
                 certificate=None, recalled_at=None
@@ -85,6 +93,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "counts": counts,
             "progress": _progress(run, counts, request),
             "sees_all": sees_all(controllers),
+            "is_paused": control.is_paused(),
             "is_piece": True,
         },
     )
@@ -95,11 +104,13 @@ def _progress(run: PurgeRun, counts: RunCounts, request: SignedInRequest) -> dic
     elapsed = max((run.heartbeat_at - run.started_at).total_seconds(), 1.0)
     rate = counts.concluded / elapsed
     total = counts.begun - counts.recalled
+    if sees_all(mine(request, READ)) and run.state == PurgeRun.State.RUNNING:
+        total = max(total, run.due_count - counts.recalled)
     return {
         "done": counts.concluded,
         "total": total,
         "percent": 100 * counts.concluded // total if total else 0,
         "per_second": round(rate, 1) if rate >= 0.1 else None,
-        "left_seconds": round(counts.going / rate) if rate else None,
+        "left_seconds": round((total - counts.concluded) / rate) if rate else None,
         "heartbeat_seconds": int((request.arrived_at - run.heartbeat_at).total_seconds()),
     }

@@ -17,11 +17,13 @@ from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
 from retention.changes import LimitChange, RuleChange
-from retention.forms import ChangedRuleForm, LimitForm, NewRuleForm, TermsForm
+from retention.forms import LimitForm, NoticeForm
 from retention.models import RetentionRule, RuleVersion
 from retention.operations import rules as deeds
+from retention.operations.notices import record_notice
 from retention.operations.rules import Draft, NothingChanged, RuleChangedMeanwhile, RuleNotInForce
 from retention.operations.simulate import simulate
+from retention.rule_forms import ChangedRuleForm, NewRuleForm, TermsForm
 from retention.views.guarding import check_is_mine, mine
 
 CHANGE = "retention.change_rules"
@@ -51,6 +53,7 @@ def rules(request: SignedInRequest) -> HttpResponse:
                 for row in rows
             ],
             "limits": queries.limits_of(controllers=controllers),
+            "notices": queries.notices_of(controllers=controllers),
             "uncovered_count": queries.uncovered(controllers=controllers).count(),
             "recomputations": [
                 {"row": one, "heartbeat_seconds": int((request.arrived_at - seen).total_seconds())}
@@ -206,6 +209,31 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
             return redirect("retention:rules")
     return render(
         request, "retention/limit_form.html", {"form": form}, status=422 if form.errors else 200
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@needs_permission(CHANGE)
+def notice_new(request: SignedInRequest) -> HttpResponse:
+    """Record a version of a company's privacy notice and the times it states."""
+    form = NoticeForm(request.POST or None, controllers=mine(request, CHANGE))
+    if form.is_valid():
+        try:
+            record_notice(
+                controller=form.cleaned_data["controller"],
+                version=form.cleaned_data["version"],
+                in_force_from=form.in_force_at(),
+                months=form.months(),
+                user=request.user,
+                now=request.arrived_at,
+            )
+        except deeds.RuleRefused as refused:
+            form.show(refused.problems)
+        else:
+            messages.success(request, _("The privacy notice is recorded."))
+            return redirect("retention:rules")
+    return render(
+        request, "retention/notice_form.html", {"form": form}, status=422 if form.errors else 200
     )
 
 

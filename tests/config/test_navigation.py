@@ -35,9 +35,14 @@ class TestMenu:
             ("aune", "audit:log", {"audit:log"}),
             (
                 "olga",
-                "retention:purge_runs",
+                "retention:attention",
                 {
-                    *("retention:purge_runs", "retention:rules", "retention:matters"),
+                    *(
+                        "retention:attention",
+                        "retention:purge_runs",
+                        "retention:rules",
+                        "retention:matters",
+                    ),
                     *("retention:uncovered", "recordings:quarantine", "audit:log"),
                     *("audit:growth", "audit:report"),
                 },
@@ -107,10 +112,10 @@ class TestNowhere:
 
 class TestHealth:
     def test_says_that_it_works_without_sign_in(self, database: str, visitor: Visitor):
-        answer = visitor.get("/healthz")
+        answer = visitor.get("/livez")
 
         assert (answer.status, answer.text) == (200, '{"status": "ok"}')
-        assert visitor.post("/healthz").status == 405
+        assert visitor.post("/livez").status == 405
 
 
 class TestLanguage:

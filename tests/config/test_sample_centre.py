@@ -123,7 +123,7 @@ def test_the_short_lived_chat_ended_when_it_must_have(target, keep):
 
 
 class TestSetUp:
-    def test_makes_one_login_per_role_and_a_second_time_nothing(self, db):
+    def test_makes_a_login_for_each_user_and_a_second_time_nothing(self, db):
         logins = set_up(passwords={}, now=clock.now())
         passwords = {login.email: login.password for login in logins}
         counts = (User.objects.count(), TeamPermission.objects.count(), RuleVersion.objects.count())

@@ -28,7 +28,7 @@ from config.servers.process import Account, Process, ServerDied, start_time, sto
 
 NOBODY = Account("nobody", 65534, 65534)
 ADDRESSES = environment.Addresses.on_loopback(
-    {"postgresql": 1, "valkey": 2, "weed_s3": 3}, web_port=8000
+    {"postgresql": 1, "valkey": 2, "weed_s3": 3, "weed_master": 4}, web_port=8000
 )
 CONTENT, ANCHOR = identities.CONTENT_BUCKET, identities.ANCHOR_BUCKET
 
@@ -147,8 +147,9 @@ class TestSecretsAndEnvironments:
         ("role", "holds"),
         [
             ("owner", set()),
-            ("web", {"S3_CONTENT", "KEYRING"}),
+            ("web", {"S3_CONTENT", "S3_ANCHOR_READ", "KEYRING"}),
             ("work", {"S3_CONTENT", "S3_ANCHOR_READ", "S3_EXPORT", "KEYRING"}),
+            ("keys", {"KEYRING"}),
             ("purge", {"S3_PURGE", "S3_ANCHOR", "S3_ANCHOR_READ"}),
             ("beat", set()),
         ],

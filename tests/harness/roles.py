@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import unquote, urlsplit
 
 import redis
@@ -17,7 +17,7 @@ from django.test import override_settings
 from config.servers import Servers
 from tests.harness.databases import address
 
-Role = Literal["owner", "web", "work", "purge", "seal", "cut", "stream"]
+Role = Literal["owner", "web", "work", "purge", "seal", "cut", "keys", "stream"]
 
 # The settings that a role's environment decides; what it does not name is None.
 DECIDED = (
@@ -56,6 +56,8 @@ class Stage:
             values["AUDIT_SEAL_KEYS_DIR"] = str(self.keys.parent / "seal-keys")
         if "REDIS_URL" in values:
             values["REDIS_URL"] = settings.REDIS_URL
+        # Nor may one test have the volumes vacuumed that others read.
+        values.pop("SEAWEEDFS_MASTER_URL", None)
         return values
 
     @contextmanager
@@ -72,7 +74,10 @@ class Stage:
     @contextmanager
     def opened(self) -> Iterator[None]:
         """Point Django at this test's database and an empty broker; away from it at the end."""
+        from retention.operations import opening
+
         redis.Redis.from_url(settings.REDIS_URL).flushdb()
+        opening.forget()
         with self.acting_as("owner"):
             yield
         _point_at(None)
@@ -91,6 +96,24 @@ class Stage:
     def _log_in(self, role: Role) -> None:
         self.role = role
         _point_at(self.environment(role)["DATABASE_URL"])
+
+
+@dataclass(slots=True)
+class ProxiedStage(Stage):
+    """A stage whose processes are told another address for the store."""
+
+    store_url: str = ""
+
+    @classmethod
+    def of(cls, stage: Stage, store_url: str) -> Self:
+        """The same stage, with that address."""
+        return cls(stage.servers, stage.database, stage.keys, stage.role, store_url)
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """Give what a process of that role would be told."""
+        # Named: with slots there is no super() without.
+        values = Stage.environment(self, role)
+        return values | ({"S3_ENDPOINT_URL": self.store_url} if "S3_ENDPOINT_URL" in values else {})
 
 
 def _point_at(url: str | None) -> None:

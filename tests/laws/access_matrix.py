@@ -23,13 +23,17 @@ from audit.operations.searches import save_search
 from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Hold, PurgeRun, RetentionRule
+from recordings.operations.quarantine import quarantine
+from retention.models import Hold, Matter, PurgeRun, RetentionRule
+from retention.operations.criteria import Draft, set_criterion
+from retention.operations.liftings import propose_dropping
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
 from tests.retention.certified import certify
+from tests.retention.given import nothing_late
 from tests.retention.simulated import simulated
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
@@ -118,7 +122,7 @@ def build(centre: Centre) -> Scene:
     chat = centre.chat()
     matter = centre.matter_of(calls["held"])
     run = _end_and_destroy(centre, calls)
-    return Scene(
+    scene = Scene(
         centre=centre,
         conversations={state: call.pk for state, call in calls.items()}
         | {"own_chat": chat.pk, "unknown": UNKNOWN},
@@ -126,11 +130,13 @@ def build(centre: Centre) -> Scene:
         others={
             "matter_id": matter.pk,
             "hold_id": Hold.objects.get(matter=matter).pk,
+            **_waiting(centre, matter),
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
             "simulation_id": simulated(centre.vakka, centre.coaching, centre.olga).pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
+            "item_id": _quarantined(centre),
             "event_id": _sealed_event(centre),
             "reference": centre.alice.reference,
             "search_id": save_search(
@@ -143,6 +149,8 @@ def build(centre: Centre) -> Scene:
         },
         people=_people(centre),
     )
+    nothing_late()
+    return scene
 
 
 def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun:
@@ -167,6 +175,31 @@ def _end_and_destroy(centre: Centre, calls: dict[str, Conversation]) -> PurgeRun
     assert {found[name] for name in ("withdrawn", "destroyed")} == {"withdrawn", "destroyed"}
     assert found["ended"] == "kept"
     return run
+
+
+def _quarantined(centre: Centre) -> UUID:
+    """An item that waits in quarantine."""
+    with centre.stage.acting_as("work"):
+        return quarantine(
+            source=centre.pbx,
+            name="a.wav",
+            chunks=lambda: iter([b"noise"]),
+            reason="It is damaged.",
+            store=ObjectStore.for_content(),
+            keyring=centre.keyring(),
+            now=clock.now(),
+        ).pk
+
+
+def _waiting(centre: Centre, matter: Matter) -> dict[str, UUID]:
+    """A criterion of the matter, which matches nothing there is, and a proposal to drop it."""
+    now = clock.now()
+    draft = Draft(queues=(uuid4(),))
+    criterion = set_criterion(matter=matter, draft=draft, set_by=centre.olga, now=now)
+    lifting = propose_dropping(
+        criterion=criterion, reason="Settled.", proposed_by=centre.olga, now=now
+    )
+    return {"criterion_id": criterion.pk, "lifting_id": lifting.pk}
 
 
 def _sealed_event(centre: Centre) -> UUID:

@@ -10,7 +10,7 @@ from tests.factories import Centre
 from tests.laws import access_matrix
 
 # Her own account, what everybody needs before she is let in, and what says nothing of anybody.
-EVERYBODYS = ("", "account/", "language/", "me/", "healthz", "conversations/listened/")
+EVERYBODYS = ("", "account/", "language/", "me/", "healthz", "livez", "conversations/listened/")
 LOG = "audit/"
 TURNED_AWAY = {302, 403, 404, 405}
 REFUSALS = {"404", "405", "sign-in"}

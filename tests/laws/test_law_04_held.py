@@ -16,6 +16,7 @@ from audit import clock
 from config.servers import Servers
 from config.servers.identities import CONTENT_BUCKET
 from recordings.models import (
+    BusinessReference,
     Conversation,
     Dialog,
     Party,
@@ -50,6 +51,9 @@ STATEMENTS = (
     "DELETE FROM recordings_storedobject",
     "DELETE FROM recordings_party",
     "DELETE FROM recordings_segment",
+    "DELETE FROM recordings_businessreference",
+    "TRUNCATE recordings_businessreference",
+    r"UPDATE recordings_businessreference SET reference_hash = '\x00'",
     "TRUNCATE recordings_dialog CASCADE",
     "TRUNCATE recordings_storedobject CASCADE",
     "UPDATE recordings_storedobject SET key = 'elsewhere', version_id = 'none'",
@@ -67,6 +71,7 @@ STATEMENTS = (
 def held(centre: Centre) -> Kept:
     """A call and a chat whose time has long ended, held for a matter of Casper's."""
     kept = ways.kept(centre)
+    BusinessReference.objects.create(conversation=kept.call, kind="claim", reference_hash=bytes(32))
     centre.matter_of(kept.call, kept.chat)
     with centre.stage.acting_as("work"):
         mirror_holds(store=ObjectStore.for_content(), now=clock.now())
@@ -87,7 +92,16 @@ def assert_untouched(centre: Centre, held: Kept, signed_in: Callable) -> Callabl
     """Whoever may hear it still hears every byte of it, and not only rows are left."""
     before = {
         model: set(map(repr, model.objects.values_list()))
-        for model in (Conversation, Dialog, Rendition, StoredObject, Party, Segment, Hold)
+        for model in (
+            Conversation,
+            Dialog,
+            Rendition,
+            StoredObject,
+            Party,
+            Segment,
+            Hold,
+            BusinessReference,
+        )
     }
     casper: User = centre.casper
 
@@ -124,7 +138,7 @@ class TestHeld:
         with centre.stage.acting_as(role):
             for model in (
                 *(Conversation, Dialog, Rendition, StoredObject, Party, Segment),
-                *(Matter, Hold),
+                *(BusinessReference, Matter, Hold),
             ):
                 with pytest.raises((DatabaseError, ProtectedError)):
                     model.objects.all().delete()

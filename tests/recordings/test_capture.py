@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -21,7 +22,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections
 from django.test import override_settings
 
-from accounts.models import Queue
+from accounts.models import PrivacyNotice, Queue
 from audit import clock
 from audit.models import Event
 from audit.operations import AuditUnavailable
@@ -187,6 +188,37 @@ class TestCapture:
         assert [one.controller for one in subjects] == [centre.onni, centre.vakka]
         assert len({bytes(one.identifier_hash) for one in subjects}) == 2
 
+    def test_keeps_what_rules_ask_for_and_of_numbers_only_hashes(self, centre: Centre):
+        said: dict[str, Any] = {
+            "outcome": "sale",
+            "references": (("claim", "K-4711"), ("claim", "k- 4711"), ("contract", "K-4711")),
+        }
+
+        done = take(centre, call(**said))
+
+        conversation = Conversation.objects.get(pk=done.conversation_id)
+        kinds = sorted(reference.kind for reference in conversation.references.all())
+        assert (conversation.outcome, kinds) == ("sale", ["claim", "contract"])
+        assert len({bytes(one.reference_hash) for one in conversation.references.all()}) == 2
+
+    def test_takes_the_notice_in_force_when_it_began_unless_one_is_named(self, centre: Centre):
+        for version, days in (("2025", -300), ("2026-03", -1), ("2026-04", 1)):
+            PrivacyNotice.objects.create(
+                controller=centre.vakka,
+                version=version,
+                in_force_from=BEGAN + timedelta(days=days),
+                recorded_at=BEGAN,
+            )
+
+        captured = [
+            take(centre, call()),
+            take(centre, call(notice="2025")),
+            take(centre, call(), by=centre.onni_pbx),
+        ]
+
+        rows = [Conversation.objects.get(pk=one.conversation_id) for one in captured]
+        assert [row.notice for row in rows] == ["2026-03", "2025", ""]
+
     def test_leaves_nothing_in_clear_in_any_row(self, centre: Centre):
         marker = "Salaisuus-4711"
         party = IncomingParty(
@@ -195,6 +227,7 @@ class TestCapture:
 
         take(centre, call(sound(name=f"{marker}.wav"), subject=marker, parties=(party,)))
         take(centre, chat(marker, f"Ja {marker}", parties=(party, party)))
+        take(centre, call(references=(("claim", marker),)))
 
         # The positive control: what a source calls the conversation is in clear while it is kept.
         take(centre, call(external_id=f"control-{marker}"))

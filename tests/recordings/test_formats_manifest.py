@@ -32,6 +32,9 @@ CALL: dict[str, Any] = {
     "files": [{"path": "sound/c1.ogg", "channels": 2, "channel_roles": ["agent", "customer"]}],
     "informed_by": "announcement",
     "tags": ["complaint"],
+    "outcome": "resolved",
+    "claim": ["K-17", "K-18"],
+    "contract": "S-1",
 }
 CHAT: dict[str, Any] = {
     "id": "k-1",
@@ -77,6 +80,8 @@ class TestReadsACall:
         assert call.started_at == datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
         assert call.ended_at == datetime(2026, 3, 1, 8, 1, 30, 500000, tzinfo=UTC)
         assert call.parties[1].identifiers == (("tel", "+358 9 0000 1234"),)
+        assert call.outcome == "resolved"
+        assert call.references == (("contract", "S-1"), ("claim", "K-17"), ("claim", "K-18"))
         (segment,) = call.segments
         assert (segment.team, segment.queue, segment.agent) == (
             "korvaukset",

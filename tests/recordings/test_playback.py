@@ -25,12 +25,15 @@ from audit import clock
 from audit.models import Event
 from config.servers import Servers
 from config.servers.identities import CONTENT_BUCKET
+from faults import proxy as proxies
+from faults.proxy import Way
 from recordings.encryption import HEADER_BYTES, SEGMENT_BYTES, ContentAltered
 from recordings.formats.incoming import IncomingSegment
 from recordings.models import Conversation, Dialog, Rendition, StoredObject
 from recordings.objectstore.reading import close_sessions
 from recordings.queries import looks_at
 from tests.factories import ACTOR, Centre, sound_of, wav
+from tests.harness.roles import ProxiedStage, Stage
 from tests.harness.visitors import Visitor
 from tests.recordings import deliveries
 from tests.recordings.deliveries import call, gsm, sound, take
@@ -337,6 +340,22 @@ class TestAltered:
         assert source.startswith(heard.body)
         assert [event.target for event in incidents()] == [str(dialog.pk)]
 
+    @pytest.mark.parametrize("way", [Way.TRUNCATE, Way.CORRUPT])
+    def test_what_is_garbled_on_its_way_once_is_read_again_and_heard_whole(
+        self, centre: Centre, stage: Stage, way: Way
+    ):
+        source = noise(8)
+        dialog = sound_of(centre.call(body=source, seconds=8))
+        with proxies.proxied(stage.environment("web")["S3_ENDPOINT_URL"]) as proxy:
+            alice = Visitor(ProxiedStage.of(stage, proxy.url), centre.alice)
+            proxy.plan = proxies.first(way, "GetObject")
+
+            answer = alice.listen(dialog.pk)
+
+            assert (answer.status, answer.body) == (206, source)
+            assert (proxy.faults[way], proxy.calls["GetObject"]) == (1, 2)
+        assert len(incidents()) == (way is Way.CORRUPT)
+
     @pytest.mark.parametrize("how", ["two conversations", "one conversation"])
     def test_swapped_objects_are_refused(self, centre: Centre, signed_in: Callable, how: str):
         if how == "one conversation":
@@ -419,6 +438,7 @@ class TestServersDown:
     ):
         dialog = sound_of(centre.call())
         alice: Visitor = signed_in(centre.alice)
+        assert alice.listen(dialog.pk).status == 206
 
         for name, value in (
             ("S3_ENDPOINT_URL", "http://127.0.0.1:9"),

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from django.conf import settings
+
+if TYPE_CHECKING:
+    from tests.harness.roles import Stage
+    from tests.retention.office import Office
 
 
 @pytest.fixture
@@ -39,3 +45,30 @@ def olli(centre, at_browser):
     person = factories.person("Olli Onni")
     factories.give_role(person, Role.COMPLIANCE_OFFICER, centre.onni)
     return at_browser(person)
+
+
+@pytest.fixture
+def silent_broker(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Take down what the broker would be told."""
+    from retention.operations import criteria, liftings, mirror
+
+    told: list[dict[str, object]] = []
+
+    class Broker:
+        @staticmethod
+        def send_task(
+            name: str, *, kwargs: dict[str, object] | None = None, retry: bool = True
+        ) -> None:
+            told.append({"name": name, **(kwargs or {})})
+
+    for module in (mirror, criteria, liftings):
+        monkeypatch.setattr(module, "current_app", Broker)
+    return told
+
+
+@pytest.fixture
+def office(stage: Stage, silent_broker: list[dict[str, object]]) -> Office:
+    """The company, on the stage of this test."""
+    from tests.retention.office import Office
+
+    return Office(stage)

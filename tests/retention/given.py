@@ -7,6 +7,8 @@ import os
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+from django.conf import settings
+from django.db import connection
 from uuid_utils.compat import uuid7
 
 from accounts.models import (
@@ -20,9 +22,11 @@ from accounts.models import (
     User,
 )
 from accounts.roles import Role
+from audit import clock
 from recordings.encryption import encrypt_bytes, generate_key
 from recordings.keyring import Keyring
 from recordings.models import (
+    BusinessReference,
     Conversation,
     DataSubject,
     Dialog,
@@ -34,10 +38,21 @@ from recordings.models import (
 )
 from recordings.objectstore import ObjectStore, content_key
 from recordings.operations.uses import kek_name_for
-from retention.models import Matter
+from retention.models import Matter, Recomputation
+from retention.operations.timetable import note_end
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FAR_OFF = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def nothing_late() -> None:
+    """Every task of the timetable was done just now, and so was all that others wait for."""
+    now = clock.now()
+    for task in {str(entry["task"]) for entry in settings.CELERY_BEAT_SCHEDULE.values()}:
+        note_end(task=task, now=now)
+    Recomputation.objects.open().update(finished_at=now)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM audit_unsealed")
 
 
 def a_controller(name: str = "Sampo") -> Controller:
@@ -84,6 +99,7 @@ def a_matter(controller: Controller, *, opened_by: User | None = None) -> Matter
         reason="The customer disputes the decision.",
         opened_at=LONG_AGO,
         opened_by=opened_by,
+        review_at=FAR_OFF,
     )
 
 
@@ -110,6 +126,7 @@ def a_conversation(
         started_at=ended_at - timedelta(minutes=3),
         ended_at=ended_at,
         duration_seconds=180,
+        outcome="resolved",
         tags=["complaint"],
         captured_at=ended_at,
         destroy_after=destroy_after or now - timedelta(seconds=1),
@@ -119,6 +136,9 @@ def a_conversation(
         kek_name=conversation.kek_name, content_key=key, context=conversation.pk.bytes
     )
     conversation.save(force_insert=True)
+    BusinessReference.objects.create(
+        conversation=conversation, kind="claim", reference_hash=os.urandom(32)
+    )
     _write_people(conversation, key)
     _write_content(conversation, key, store=store, body=body)
     PermittedUse.objects.create(

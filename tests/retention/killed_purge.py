@@ -11,12 +11,16 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -83,6 +87,7 @@ def _purge(order: dict[str, Any]) -> None:
         from tests.harness.roles import _point_at
 
         _point_at(order["database_url"])
+        settings.AUDIT_ORIGIN = f"{urlsplit(order['database_url']).path[1:]}/tallenne"
         for name, value in order.get("settings", {}).items():
             setattr(settings, name, value)
         if "at" in order:
@@ -98,8 +103,15 @@ def _purge(order: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def _obey(*, where: str, when: str, nth: int = 1) -> None:
-    """Be killed before or after the nth call of a function, `module:name` or `module:A.name`."""
+def _obey(
+    *, where: str, when: str, nth: int = 1, deed: str = "kill", about: str | None = None
+) -> None:
+    """
+    Come to harm before or after the nth call of a function, `module:name` or `module:A.name`.
+
+    With `about`, the id of a conversation, at each call whose `run_of` names it. The deed is
+    "kill", "stop" (SIGSTOP: to go on later), "exhaust" (its memory) or "loop" (for ever).
+    """
     module_name, _, path = where.partition(":")
     owner: Any = importlib.import_module(module_name)
     *parents, name = path.split(".")
@@ -110,15 +122,39 @@ def _obey(*, where: str, when: str, nth: int = 1) -> None:
 
     def deadly(*args: Any, **kwargs: Any) -> Any:
         calls.append(1)
-        is_the_one = len(calls) == nth
+        is_the_one = len(calls) == nth if about is None else UUID(about) in kwargs["run_of"]
         if is_the_one and when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+            _DEEDS[deed]()
         answer = whole(*args, **kwargs)
         if is_the_one and when == "after":
-            os.kill(os.getpid(), signal.SIGKILL)
+            _DEEDS[deed]()
         return answer
 
     setattr(owner, name, deadly)
+
+
+def _exhaust() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+    bytearray(2**31)
+
+
+def _stop() -> None:
+    # Without its watchdog, which would end it as it wakes up.
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _loop() -> None:
+    while True:
+        time.sleep(0.01)
+
+
+_DEEDS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": _stop,
+    "exhaust": _exhaust,
+    "loop": _loop,
+}
 
 
 if __name__ == "__main__":

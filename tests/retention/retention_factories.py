@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from django.contrib.auth.models import Permission
@@ -24,7 +25,8 @@ from accounts.models import (
 )
 from accounts.roles import Role
 from recordings.keyring import Keyring, kek_name
-from recordings.models import Conversation, Segment
+from recordings.models import BusinessReference, Conversation, Segment
+from recordings.operations.hashing import reference_hash
 from retention.models import PurposeLimit
 from retention.operations.rules import Draft
 
@@ -124,6 +126,9 @@ def make_conversation(
     ended_at: datetime = ENDED,
     captured_at: datetime = NOW,
     keyring: Keyring | None = None,
+    claims: Sequence[str] = (),
+    contracts: Sequence[str] = (),
+    **details: Any,
 ) -> Conversation:
     """A conversation as capture leaves it before it is covered."""
     conversation = Conversation(
@@ -135,8 +140,8 @@ def make_conversation(
         kind=kind,
         started_at=ended_at - timedelta(minutes=3),
         ended_at=ended_at,
-        duration_seconds=180.0,
         captured_at=captured_at,
+        **{"duration_seconds": 180.0, **details},
     )
     conversation.kek_name = kek_name(controller_id=source.controller_id, month=None)
     conversation.wrapped_key = (
@@ -157,6 +162,19 @@ def make_conversation(
             team=team,
             queue=queue,
         )
+    for kind, numbers in (("claim", claims), ("contract", contracts)):
+        for number in numbers:
+            assert keyring is not None, "numbers are kept as keyed hashes"
+            BusinessReference.objects.create(
+                conversation=conversation,
+                kind=kind,
+                reference_hash=reference_hash(
+                    keyring=keyring,
+                    controller_id=source.controller_id,
+                    kind=kind,
+                    value=number,
+                ),
+            )
     return conversation
 
 
@@ -182,6 +200,7 @@ def draft(
     queues: Sequence[UUID] = (),
     legal_basis: str = "6.1.f",
     article_9_condition: str = "",
+    **details: Any,
 ) -> Draft:
     """What a rule version shall say."""
     return Draft(
@@ -192,4 +211,5 @@ def draft(
         teams=tuple(teams),
         queues=tuple(queues),
         article_9_condition=article_9_condition,
+        **details,
     )

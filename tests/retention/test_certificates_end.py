@@ -12,11 +12,11 @@ from audit import clock
 from recordings.models import Conversation, PermittedUse, Segment
 from retention.models import Certificate, Destruction, Hold
 from retention.operations import certificates
-from retention.operations.holds import close_matter
 from tests.factories import Centre
 from tests.harness.roles import Role
 from tests.retention.centre import counted
 from tests.retention.certified import certify, destroy, file_of
+from tests.retention.lifted import close, second_officer
 
 ROLES: tuple[Role, ...] = ("web", "work", "purge", "owner")
 
@@ -54,9 +54,7 @@ class TestDeletePast:
         kept, continued = centre.call(), centre.call()
         once_held = centre.call()
         matter = centre.matter_of(once_held)
-        close_matter(
-            matter=matter, closed_by=centre.olga, keyring=centre.keyring(), now=clock.now()
-        )
+        close(matter, people=(centre.olga, second_officer(centre)), keyring=centre.keyring())
         Conversation.objects.filter(pk=continued.pk).update(linked_to=once_held)
         with override_settings(CERTIFICATE_KEPT_YEARS=0):
             destroy(centre, once_held)

@@ -6,6 +6,8 @@ import copy
 import json
 import random
 from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from tests.harness.roles import Stage
 from tests.retention.certified import certify, destroy, file_of, keys_of
 
 FLIPS = 150
+SAMPLES = Path(__file__).resolve().parents[1] / "samples" / "certificates"
 
 
 class Given:
@@ -90,6 +93,27 @@ class TestCheckCertificate:
 
         assert verify.main([str(path), "--key", str(keys)]) == verify.INTACT
         assert "3 conversations destroyed" in capsys.readouterr().out
+
+    def test_one_of_the_first_version_is_intact_still(self, tmp_path, capsys):
+        path = SAMPLES / "version-1.json"
+
+        keys = str(SAMPLES / "version-1.keys")
+        assert verify.main([str(path), "--key", keys]) == verify.INTACT
+        said = json.loads(path.read_bytes())
+        assert said["certificate"]["v"] == 1
+        # It is not made one of the second by saying so.
+        said["certificate"]["v"] = 2
+        newer = tmp_path / "certificate.json"
+        newer.write_bytes(f"{canonical.dumps(said)}\n".encode())
+        assert verify.main([str(newer), "--key", keys]) == verify.TAMPERED
+
+    def test_says_when_the_last_copy_of_each_key_lapses(self, given):
+        for line in given.said["certificate"]["lines"]:
+            at, until = (
+                datetime.fromisoformat(line[name])
+                for name in ("key_destroyed_at", "last_copy_lapses_at")
+            )
+            assert until - at == timedelta(days=35 + 30)
 
     def test_every_altered_field_is_found(self, given):
         for path in places(given.said):

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db.models import ProtectedError
 
+from accounts.models import NoticedTime
 from accounts.roles import Role
 from audit.models import Event
 from recordings.keyring import FileKeyring
-from recordings.models import Conversation, PermittedUse
+from recordings.models import Conversation, Party, PermittedUse
 from recordings.operations.uses import NewUse, NotKept, kek_name_for, write_uses
 from retention.models import Recomputation
 from retention.operations.cover import cover
+from retention.operations.notices import record_notice
 from retention.operations.recompute import recompute_next, request_recomputation
-from retention.operations.rules import change_rule, create_rule, retire_rule
+from retention.operations.rules import RuleRefused, change_rule, create_rule, retire_rule
+from retention.permissions import NotEntitled
+from retention.queries import uncovered
+from retention.wording import applies_to, names_of
 from tests.retention.retention_factories import (
     ENDED,
     NOW,
@@ -28,6 +35,8 @@ from tests.retention.retention_factories import (
     make_team,
     make_user,
 )
+
+LATER = NOW + timedelta(days=10)
 
 
 @pytest.fixture
@@ -104,12 +113,13 @@ class TestCover:
             context=conversation.pk.bytes,
         ) == bytes(32)
 
-    def test_leaves_what_no_rule_matches_without_an_end(self, source):
+    def test_gives_what_no_rule_matches_thirty_days(self, source):
         conversation = make_conversation(source)
 
         cover(conversation=conversation, now=NOW)
 
         assert Conversation.objects.uncovered().get() == conversation
+        assert conversation.destroy_after == NOW + timedelta(days=30)
         assert not conversation.permitted_uses.exists()
         assert events_of(conversation) == ["conversation.covered"]
 
@@ -119,7 +129,7 @@ class TestCover:
 
         cover(conversation=conversation, now=NOW)
 
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
     def test_goes_by_rules_changed_while_it_was_being_captured(
         self, source, vakka, coaching, officer
@@ -146,7 +156,7 @@ class TestCover:
 
         cover(conversation=conversation, now=NOW)
 
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
 
 class TestWriteUses:
@@ -163,19 +173,19 @@ class TestWriteUses:
             only_for=handler,
         )
 
-        write_uses(conversation=conversation, uses=[])
+        write_uses(conversation=conversation, uses=[], now=NOW)
 
         conversation.refresh_from_db()
         assert conversation.permitted_uses.get() == matters_use
-        assert conversation.destroy_after is None
+        assert conversation.uncovered_at == NOW
 
     def test_does_nothing_the_second_time(self, source, coaching):
         conversation = make_conversation(source)
         use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
 
-        first = write_uses(conversation=conversation, uses=[use])
+        first = write_uses(conversation=conversation, uses=[use], now=NOW)
         row = conversation.permitted_uses.get()
-        second = write_uses(conversation=conversation, uses=[use])
+        second = write_uses(conversation=conversation, uses=[use], now=NOW)
 
         assert (first, second) == (True, False)
         assert conversation.permitted_uses.get().pk == row.pk
@@ -186,7 +196,7 @@ class TestWriteUses:
         use = NewUse(coaching.pk, ENDED, ENDED + timedelta(days=30), UUID(int=7))
 
         with pytest.raises(NotKept):
-            write_uses(conversation=conversation, uses=[use])
+            write_uses(conversation=conversation, uses=[use], now=NOW)
 
         assert not conversation.permitted_uses.exists()
 
@@ -262,3 +272,165 @@ class TestRecompute:
         first.refresh_from_db()
         assert first.replaced_at == NOW
         assert list(Recomputation.objects.open().filter(controller=vakka)) == [second]
+
+
+class TestExclusions:
+    def test_closes_what_it_matches_and_says_so(self, source, vakka, rule, coaching, officer):
+        create_rule(
+            controller=vakka,
+            purpose=coaching,
+            name="Never the whistle-blowers",
+            draft=draft(months=0, legal_basis="", is_exclusion=True, tags=("whistle",)),
+            user=officer,
+            now=NOW - timedelta(days=1),
+        )
+        out, other = make_conversation(source, tags=["whistle"]), make_conversation(source)
+
+        for conversation in (out, other):
+            cover(conversation=conversation, now=NOW)
+
+        assert Conversation.objects.uncovered().get() == out
+        assert other.permitted_uses.exists()
+        covered = Event.objects.get(conversation=out.pk)
+        assert '"reason":"excluded"' in covered.body
+
+
+class TestLengthening:
+    """Olga makes six months twelve after the call was captured."""
+
+    def carried_through(self, rule, officer, **says) -> None:
+        change_rule(
+            rule=rule.rule, draft=draft(months=12, **says), based_on=1, user=officer, now=LATER
+        )
+        while recompute_next(now=LATER, keyring=None):
+            pass
+
+    @pytest.fixture
+    def conversation(self, source, rule):
+        conversation = make_conversation(source, notice="2026-01")
+        cover(conversation=conversation, now=NOW)
+        return conversation
+
+    def end_of(self, conversation) -> str:
+        conversation.refresh_from_db()
+        return f"{conversation.destroy_after:%Y-%m}"
+
+    def test_the_earlier_end_stays_and_a_new_call_gets_the_later(
+        self, conversation, source, rule, officer
+    ):
+        self.carried_through(rule, officer)
+        newer = make_conversation(source, captured_at=LATER)
+        cover(conversation=newer, now=LATER)
+
+        assert (self.end_of(conversation), self.end_of(newer)) == ("2027-05", "2027-11")
+
+    def test_a_statute_lengthens(self, conversation, rule, officer):
+        self.carried_through(rule, officer, statute="Act 1/2020, section 2")
+
+        assert self.end_of(conversation) == "2027-11"
+
+    def test_the_notice_it_was_captured_under_lengthens_as_far_as_it_states(
+        self, conversation, rule, officer, vakka, coaching
+    ):
+        self.carried_through(rule, officer)
+        told: dict[str, Any] = {
+            "controller": vakka,
+            "in_force_from": NOW,
+            "user": officer,
+            "now": LATER,
+        }
+
+        for version, months, expected in [
+            ("2026-02", 12, "2027-05"),  # another notice
+            ("2026-01", 12, "2027-11"),
+        ]:
+            record_notice(version=version, months={coaching: months}, **told)
+            while recompute_next(now=LATER, keyring=None):
+                pass
+            assert self.end_of(conversation) == expected
+
+    def test_a_notice_is_recorded_once_by_a_compliance_officer(self, vakka, coaching, officer):
+        told: dict[str, Any] = {
+            "controller": vakka,
+            "in_force_from": NOW,
+            "now": NOW,
+            "version": "2026-01",
+        }
+        outsider = make_user("Charlie", Role.COACH, vakka)
+
+        with pytest.raises(NotEntitled):
+            record_notice(months={coaching: 6}, user=outsider, **told)
+        with pytest.raises(RuleRefused):
+            record_notice(months={coaching: 0}, user=officer, **told)
+        record_notice(months={coaching: 6}, user=officer, **told)
+        with pytest.raises(RuleRefused):
+            record_notice(months={coaching: 60}, user=officer, **told)
+
+        event = Event.objects.get(event_type="privacy_notice.recorded")
+        assert NoticedTime.objects.get().months == 6
+        assert '"changed":["coaching:6"]' in event.body
+
+
+class TestWhatGoes:
+    """Nothing that is taken away makes a conversation permanent, or lost from sight."""
+
+    def test_a_team_or_queue_of_conversations_cannot_be_deleted(self, source, claims, rule, vakka):
+        queue = make_queue(vakka)
+        make_conversation(source, stretches=[(claims, queue)])
+
+        for row in (claims, queue):
+            with pytest.raises(ProtectedError):
+                row.delete()
+
+    def test_a_rule_whose_team_is_gone_leaves_the_rest_in_sight(
+        self, source, vakka, coaching, officer
+    ):
+        gone = make_team(vakka, "Gone")
+        version = create_rule(
+            controller=vakka,
+            purpose=coaching,
+            name="Gone",
+            draft=draft(teams=[gone.pk]),
+            user=officer,
+            now=NOW - timedelta(days=1),
+        )
+        gone.delete()
+        conversation = make_conversation(source, stretches=[(make_team(vakka, "New"), None)])
+
+        cover(conversation=conversation, now=NOW)
+
+        assert list(uncovered(controllers=[vakka])) == [conversation]
+        assert applies_to(version, names=names_of([version])) == "teams: unknown"
+
+    def test_an_agent_who_leaves_or_is_deleted_changes_no_end(self, source, claims, rule):
+        agent = make_user("Anna Agentti")
+        conversation = make_conversation(source, stretches=[(claims, None)])
+        party = Party.objects.create(
+            conversation=conversation, position=0, role="agent", user=agent
+        )
+        conversation.segments.update(agent=party)
+        cover(conversation=conversation, now=NOW)
+        end = conversation.destroy_after
+
+        agent.is_active = False
+        agent.save()
+        agent.delete()
+        request_recomputation(controller=source.controller, now=NOW)
+        while recompute_next(now=NOW, keyring=None):
+            pass
+
+        conversation.refresh_from_db()
+        assert (conversation.destroy_after, conversation.permitted_uses.count()) == (end, 1)
+        assert Conversation.objects.due(at=end).get() == conversation
+
+    def test_a_retired_rule_leaves_what_it_kept_uncovered_and_never_without_an_answer(
+        self, source, rule, officer, vakka
+    ):
+        conversation = make_conversation(source)
+        cover(conversation=conversation, now=NOW)
+        retire_rule(rule=rule.rule, based_on=1, user=officer, now=NOW)
+
+        while recompute_next(now=NOW, keyring=None):
+            pass
+
+        assert list(uncovered(controllers=[vakka])) == [conversation]

@@ -25,7 +25,9 @@ from retention.models import Destruction, Hold, Matter, PurgeRun, RuleVersion
 from retention.operations import explain as explaining
 from retention.operations.cover import cover
 from retention.operations.explain import ConversationUnknown, explain
+from retention.operations.notices import record_notice
 from retention.operations.rules import change_rule, create_rule
+from retention.wording import how_it_counts
 from tests.retention.retention_factories import (
     NOW,
     draft,
@@ -41,6 +43,7 @@ from tests.retention.retention_factories import (
 
 pytestmark = pytest.mark.django_db
 BEFORE = NOW - timedelta(days=30)
+LATER = NOW + timedelta(days=10)
 
 
 @pytest.fixture
@@ -147,6 +150,54 @@ class TestExplain:
         assert coaching.until_at == datetime(2027, 8, 20, 11, 32, tzinfo=UTC)
         assert coaching.computed_until_at == datetime(2027, 11, 20, 12, 32, tzinfo=UTC)
 
+    def test_says_why_an_earlier_end_stays_and_replays_it_after_a_notice_came(
+        self, conversation, rules, officer, vakka
+    ):
+        long = rules["long"]
+        change_rule(
+            rule=long.rule,
+            draft=draft(months=12, teams=long.teams),
+            based_on=1,
+            user=officer,
+            now=LATER,
+        )
+        before, *_rest = answer(conversation, LATER).purposes
+        record_notice(
+            controller=vakka,
+            version="2026-01",
+            in_force_from=BEFORE,
+            months={make_purpose("coaching"): 12},
+            user=officer,
+            now=LATER + timedelta(days=1),
+        )
+        Conversation.objects.filter(pk=conversation.pk).update(notice="2026-01")
+
+        replayed, *_rest = answer(conversation, LATER).purposes
+        after, *_rest = answer(conversation, LATER + timedelta(days=1)).purposes
+
+        assert before.computed_until_at == datetime(2027, 8, 20, 11, 32, tzinfo=UTC)
+        assert before.rules[0].not_until == datetime(2027, 11, 20, 12, 32, tzinfo=UTC)
+        assert replayed == before
+        assert after.computed_until_at == datetime(2027, 11, 20, 12, 32, tzinfo=UTC)
+        assert any("earlier end stays" in piece for piece in how_it_counts(before.rules[0]))
+
+    def test_names_an_exclusion(self, conversation, vakka, officer):
+        create_rule(
+            controller=vakka,
+            purpose=make_purpose("coaching"),
+            name="Never these",
+            draft=draft(months=0, legal_basis="", is_exclusion=True),
+            user=officer,
+            now=LATER,
+        )
+
+        coaching, evidence = answer(conversation, LATER).purposes
+
+        assert [(rule.rule, rule.excludes) for rule in coaching.rules][-1] == ("Never these", True)
+        assert not any(rule.decides for rule in coaching.rules)
+        assert coaching.computed_until_at is None
+        assert evidence.computed_until_at is not None
+
     def test_writes_that_it_was_asked(self, conversation, officer):
         explain(conversation_id=conversation.pk, actor=Actor.system("explain"), now=NOW)
 
@@ -177,7 +228,12 @@ class TestNext:
 
     def test_held(self, conversation, vakka, officer):
         matter = Matter.objects.create(
-            controller=vakka, code="d-1", name="Dispute 1", reason="…", opened_at=NOW
+            controller=vakka,
+            code="d-1",
+            name="Dispute 1",
+            reason="…",
+            opened_at=NOW,
+            review_at=NOW,
         )
         Conversation.objects.filter(pk=conversation.pk).update(hold_count=1)
         Hold.objects.create(

@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from django.urls import reverse
 
 from audit import clock
 from recordings.models import Conversation
-from retention.models import Destruction, Hold, Matter, PurgeRun
+from retention.models import Criterion, Destruction, Hold, Lifting, Matter, PurgeRun
+from retention.operations.criteria import Draft, set_criterion
+from tests.retention.centre import counted
+from tests.retention.lifted import second_officer
 
 NOBODY = uuid4()
+REASON = {"reason": "The dispute is settled."}
+
+
+@pytest.fixture
+def oona(centre, at_browser):
+    """The browser of another compliance officer of Vakka."""
+    return at_browser(second_officer(centre))
+
+
+def days_on(days: int) -> str:
+    """The date so many days from now."""
+    return f"{clock.now() + timedelta(days=days):%Y-%m-%d}"
+
+
+def settle(browser) -> int:
+    """Agree to the newest proposal, if the browser's person may; gives the answer's status."""
+    lifting = Lifting.objects.latest("proposed_at")
+    path = reverse("retention:lifting_agree", args=[lifting.pk])
+    assert browser.get(path).status == 200
+    return browser.post(path).status
 
 
 class TestMatterPages:
-    def test_a_matter_is_opened_handled_held_lifted_and_closed(self, centre, olga):
+    def test_a_matter_is_opened_handled_held_lifted_and_closed(self, centre, olga, oona):
         conversation = centre.call()
         opened = olga.post(
             reverse("retention:matter_new"),
@@ -25,6 +50,7 @@ class TestMatterPages:
                 "code": "dispute-7",
                 "name": "Dispute 7",
                 "reason": "The customer disputes the terms.",
+                "review_date": days_on(90),
             },
         )
         matter = Matter.objects.get(code="dispute-7")
@@ -46,15 +72,92 @@ class TestMatterPages:
         assert "1 conversation is held." in olga.get(page).text
         assert "Casper Case" in olga.get(page).text
 
-        assert olga.get(reverse("retention:hold_lift", args=[hold.pk])).status == 200
-        lifted = olga.post(reverse("retention:hold_lift", args=[hold.pk]))
-        closed = olga.post(reverse("retention:matter_close", args=[matter.pk]))
+        lifting, closing = (
+            reverse("retention:hold_lift", args=[hold.pk]),
+            reverse("retention:matter_close", args=[matter.pk]),
+        )
+        assert olga.get(lifting).status == olga.get(closing).status == 200
+        assert olga.post(lifting, {"reason": ""}).status == 422
+        assert olga.post(lifting, REASON).status == 302
+        assert "To lift 1 hold." in oona.get(page).text
+        alone, second = settle(olga), settle(oona)
+        conversation.refresh_from_db()
+        assert (alone, second, conversation.hold_count) == (302, 302, 0)
+
+        assert olga.post(closing, REASON).status == 302
+        assert settle(oona) == 302
 
         matter.refresh_from_db()
-        conversation.refresh_from_db()
-        assert (lifted.status, closed.status) == (302, 302)
-        assert conversation.hold_count == 0
         assert matter.closed_at is not None
+        assert olga.get(page).status == 200
+
+    def test_what_matches_is_shown_before_it_is_held(self, centre, olga):
+        call, matter = centre.call(), centre.matter_of()
+        path = reverse("retention:criterion_new", args=[matter.pk])
+        said = {
+            "kinds": ["call"],
+            "from_date": days_on(-30),
+            "last_date": days_on(1),
+            "identifier_kind": "tel",
+            "identifier": "tel:+358900001001",
+        }
+
+        nothing = olga.post(path, {"identifier_kind": "tel"})
+        preview = olga.post(path, said)
+        (hidden,) = re.findall(r'name="customer_hash" value="([0-9a-f]{64})"', preview.text)
+        assert "1 conversation matches now." in preview.text
+        assert "+358900001001" not in preview.text
+        assert not Criterion.objects.exists()
+        done = olga.post(
+            path, {**said, "identifier": "", "customer_hash": hidden, "confirmed": "yes"}
+        )
+
+        made = Criterion.objects.get()
+        assert (nothing.status, done.status) == (422, 302)
+        assert (made.kinds, made.total_count) == (["call"], 1)
+        subject = call.parties.get(role="customer").data_subject
+        assert subject is not None
+        assert bytes(made.customer_hash or b"") == bytes(subject.identifier_hash)
+        page = olga.get(reverse("retention:matter", args=[matter.pk]))
+        progress = olga.get(
+            reverse("retention:matter_progress", args=[matter.pk]),
+            headers={"HX-Request": "true"},
+        )
+        assert "Holds are being placed" in page.text
+        assert "0 of 1 (0 %)" in progress.text
+        assert "<html" not in progress.text
+
+    def test_a_criterion_is_dropped_and_a_proposal_taken_back(self, centre, olga):
+        matter = centre.matter_of()
+        made = set_criterion(
+            matter=matter, draft=Draft(kinds=("call",)), set_by=centre.olga, now=clock.now()
+        )
+        path = reverse("retention:criterion_drop", args=[made.pk])
+
+        assert olga.post(path, REASON).status == 302
+        assert "It stays until" in olga.get(path).text
+        assert "waits for a second person" in olga.get(reverse("retention:matters")).text
+        lifting = Lifting.objects.get()
+        taken = olga.post(reverse("retention:lifting_take_back", args=[lifting.pk]))
+
+        lifting.refresh_from_db()
+        assert taken.status == 302
+        assert lifting.taken_back_at is not None
+
+    def test_a_matter_whose_time_has_come_is_red_until_it_is_looked_at(self, centre, olga):
+        matter = centre.matter_of()
+        Matter.objects.update(review_at=clock.now())
+        path = reverse("retention:matter_review", args=[matter.pk])
+        listed = reverse("retention:matters")
+        assert "1 matter is to be looked at again" in olga.get(listed).text
+
+        too_far = olga.post(path, {"next_date": days_on(400), "reason": "On appeal."})
+        done = olga.post(path, {"next_date": days_on(90), "reason": "On appeal."})
+
+        assert (too_far.status, done.status) == (422, 302)
+        assert "to be looked at again" not in olga.get(listed).text
+        assert "On appeal." in olga.get(reverse("retention:matter", args=[matter.pk])).text
+        assert counted("matter.reviewed") == 1
 
     def test_a_hold_is_placed_from_the_page_of_one_conversation(self, centre, olga):
         conversation = centre.call()
@@ -89,6 +192,7 @@ class TestMatterPages:
                 "code": matter.code,
                 "name": "Again",
                 "reason": "Again.",
+                "review_date": days_on(90),
             },
         )
 

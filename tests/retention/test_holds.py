@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.db.models import ProtectedError
 
-from accounts.models import User
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
@@ -19,92 +18,19 @@ from audit.models import Event
 from config.servers import Servers
 from recordings.keyring import KeyringUnavailable
 from recordings.models import Conversation, Dialog, Party, PermittedUse, StoredObject
-from recordings.objectstore import ObjectHeld, ObjectStore
+from recordings.objectstore import ObjectHeld
 from recordings.operations import lifecycle
 from retention.models import Destruction, Hold, Matter
-from retention.operations import holds, mirror
+from retention.operations import holds, liftings, mirror
 from retention.operations.purge import steps
 from retention.permissions import NotEntitled
-from tests.harness.roles import Stage
 from tests.retention import given
-from tests.retention.centre import Centre, counted
+from tests.retention.centre import counted
 from tests.retention.killed_purge import Killable
+from tests.retention.lifted import close
+from tests.retention.office import Office
 
-
-class Office(Centre):
-    """The company, with a compliance officer, a case handler and an open matter."""
-
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage)
-        given.a_purpose("matter")
-        self.bea = given.a_user("Bea", Role.COMPLIANCE_OFFICER, controller=self.controller)
-        self.hanna = given.a_user("Hanna", Role.CASE_HANDLER, controller=self.controller)
-        self.matter = given.a_matter(self.controller, opened_by=self.bea)
-
-    def hold(
-        self, *conversations: Conversation, matter: Matter | None = None, by: User | None = None
-    ) -> holds.PlacedHolds:
-        """Hold the conversations, with the rights of the web."""
-        with self.stage.acting_as("web"):
-            return holds.place_hold(
-                matter=matter or self.matter,
-                conversation_ids=[conversation.pk for conversation in conversations],
-                placed_by=by or self.bea,
-                keyring=self.keyring,
-                now=clock.now(),
-            )
-
-    def lift(self, *conversations: Conversation, matter: Matter | None = None) -> list[UUID]:
-        """Lift the matter's holds on the conversations."""
-        with self.stage.acting_as("web"):
-            return holds.lift_hold(
-                matter=matter or self.matter,
-                conversation_ids=[conversation.pk for conversation in conversations],
-                lifted_by=self.bea,
-                keyring=self.keyring,
-                now=clock.now(),
-            )
-
-    def name_handler(self, handler: User | None = None) -> None:
-        """Name a handler of the matter."""
-        with self.stage.acting_as("web"):
-            holds.add_handler(
-                matter=self.matter,
-                handler=handler or self.hanna,
-                added_by=self.bea,
-                now=clock.now(),
-            )
-
-    def mirror(self) -> int:
-        """Tell the store of all holds, with the rights of the worker."""
-        with self.stage.acting_as("work"):
-            return mirror.mirror_holds(store=ObjectStore.for_content(), now=clock.now())
-
-    def may_hear(self, user: User, conversation: Conversation) -> bool:
-        """Whether she may have it for handling a matter, now."""
-        purpose = given.a_purpose("matter")
-        found = Conversation.objects.open_to(user=user, purpose=purpose, at=clock.now())
-        return found.filter(pk=conversation.pk).exists()
-
-
-@pytest.fixture(autouse=True)
-def silent_broker(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
-    """Take down what the broker would be told."""
-    told: list[dict[str, object]] = []
-
-    class Broker:
-        @staticmethod
-        def send_task(name: str, *, kwargs: dict[str, object]) -> None:
-            told.append({"name": name, **kwargs})
-
-    monkeypatch.setattr(mirror, "current_app", Broker)
-    return told
-
-
-@pytest.fixture
-def office(stage: Stage) -> Office:
-    """The company, on the stage of this test."""
-    return Office(stage)
+pytestmark = pytest.mark.usefixtures("silent_broker")
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +116,7 @@ class TestPlaceHold:
 
     def test_refuses_a_closed_matter(self, office):
         (due,) = office.capture()
-        Matter.objects.update(closed_at=clock.now())
+        close(office.matter, people=(office.bea, office.bo), keyring=office.keyring)
 
         with pytest.raises(holds.MatterClosed):
             office.hold(due)
@@ -324,10 +250,12 @@ class TestLiftHold:
         office.lift(held, matter=other)
         assert office.purge().destroyed == 1
 
-    def test_without_a_hold_changes_nothing(self, office):
+    def test_refuses_what_is_not_held(self, office):
         (due,) = office.capture()
 
-        assert office.lift(due) == []
+        with pytest.raises(liftings.NothingToLift):
+            office.lift(due)
+
         assert counted("hold.lifted") == 0
 
     def test_waits_until_the_store_has_let_go_too(self, office):
@@ -345,12 +273,10 @@ class TestLiftHold:
         office.hold(*due)
 
         with office.stage.acting_as("web"):
-            lifted = holds.close_matter(
-                matter=office.matter, closed_by=office.bea, keyring=office.keyring, now=clock.now()
-            )
+            close(office.matter, people=(office.bea, office.bo), keyring=office.keyring)
 
         office.matter.refresh_from_db()
-        assert set(lifted) == {conversation.pk for conversation in due}
+        assert counted("hold.lifted") == len(due)
         assert office.matter.closed_at is not None
         assert not Conversation.objects.filter(hold_count__gt=0).exists()
 
@@ -417,6 +343,19 @@ class TestMirror:
         office.lift(held)
         office.mirror()
         assert not any(_held_in_store(office, held))
+
+    def test_reaches_what_is_derived_while_it_is_held(self, office):
+        (held,) = office.capture()
+        office.hold(held)
+        office.mirror()
+
+        given.a_stored_object(
+            held, bytes(32), part_id=uuid4(), store=office.content, body=b"words written down"
+        )
+
+        assert mirror.pending().count() == 1
+        assert office.mirror() == 1
+        assert _held_in_store(office, held) == [True] * 3
 
     def test_protected_bytes_survive_the_keys_of_web_worker_and_purge(self, office):
         (held,) = office.capture()

@@ -6,19 +6,21 @@ import json
 import os
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
 from audit.models import Event
 from recordings.models import Conversation
-from retention.models import Destruction, Matter, PurgeRun
+from retention.models import Criterion, Destruction, Matter, PurgeRun
 from retention.operations import holds, mirror
-from retention.operations.purge import steps
+from retention.operations.purge import control, steps
 from tests.harness.roles import Role as Process
 from tests.harness.roles import Stage
 from tests.harness.session import ROOT
@@ -33,6 +35,7 @@ class Desk(Centre):
         super().__init__(stage)
         given.a_purpose("matter")
         self.bea = given.a_user("Bea", Role.COMPLIANCE_OFFICER)
+        self.bo = given.a_user("Bo", Role.COMPLIANCE_OFFICER)
         self.hanna = given.a_user("Hanna", Role.CASE_HANDLER)
 
     def run(self, process: Process, *words: str) -> subprocess.CompletedProcess[str]:
@@ -117,6 +120,20 @@ class TestPurgeCommand:
         assert "Not set aside" in done.stderr
         assert Conversation.objects.get().state == "kept"
 
+    def test_pauses_all_runs(self, desk):
+        code, said = desk.answer("purge", "purge", "--pause")
+
+        assert (code, said) == (0, {"paused": True})
+        assert control.is_paused()
+
+    def test_several_workers_share_the_work(self, desk):
+        desk.capture(3)
+
+        code, said = desk.answer("purge", "purge", "--workers", "2")
+
+        assert (code, said["destroyed"]) == (0, 3)
+        assert Conversation.objects.filter(state="destroyed").count() == 3
+
     def test_help_shows_an_example(self, desk):
         done = desk.run("purge", "purge", "--help")
 
@@ -125,24 +142,70 @@ class TestPurgeCommand:
 
 
 class TestHoldCommand:
-    def test_opens_names_places_lifts_and_closes(self, desk):
+    def test_opens_names_places_and_closes_by_two_persons(self, desk):
         (kept,) = desk.capture(destroy_after=clock.now() + timedelta(days=1))
         officer = ("--as", desk.bea.email)
         opening = ("--company", desk.controller.slug, "--code", "d-17", "--name", "Dispute 17")
 
-        opened, _ = desk.answer("work", "hold", "open", *opening, "--reason", "Why", *officer)
+        review = ("--review-on", f"{clock.now() + timedelta(days=90):%Y-%m-%d}")
+        opened, _ = desk.answer(
+            "work", "hold", "open", *opening, "--reason", "Why", *review, *officer
+        )
         named, _ = desk.answer("work", "hold", "handler", "d-17", desk.hanna.email, *officer)
         placed, said = desk.answer("work", "hold", "place", "d-17", str(kept.pk), *officer)
         kept.refresh_from_db()
         was_held = kept.hold_count
-        lifted, _ = desk.answer("work", "hold", "lift", "d-17", "--all", *officer)
-        closed, _ = desk.answer("work", "hold", "close", "d-17", *officer)
+        closing = ("close", "d-17", "--reason", "Settled", *officer)
+        closed, proposal = desk.answer("work", "hold", *closing)
+        agreeing = ("work", "hold", "agree", proposal["lifting"], "--as")
+        alone = desk.run(*agreeing, desk.bea.email)
+        agreed, answer = desk.answer(*agreeing, desk.bo.email)
 
         kept.refresh_from_db()
-        assert (opened, named, placed, lifted, closed) == (0, 0, 0, 0, 0)
+        assert (opened, named, placed, closed, alone.returncode, agreed) == (0, 0, 0, 0, 2, 0)
+        assert (answer["lifted"], answer["being_lifted"]) == (1, 0)
         assert said["placed"] == [str(kept.pk)]
         assert (was_held, kept.hold_count) == (1, 0)
         assert Matter.objects.get().closed_at is not None
+
+    def test_matches_reviews_and_proposes(self, desk, monkeypatch):
+        matter = given.a_matter(desk.controller, opened_by=desk.bea)
+
+        def hold(*words: str) -> dict[str, Any]:
+            said = StringIO()
+            with desk.stage.acting_as("work"):
+                call_command("hold", *words, "--as", desk.bea.email, "--json", stdout=said)
+            return dict(json.loads(said.getvalue()))
+
+        def refused(*words: str) -> str:
+            with pytest.raises(CommandError) as error:
+                hold(*words)
+            assert error.value.returncode == 2
+            return str(error.value)
+
+        monkeypatch.setattr(sys, "stdin", StringIO("+358900001001\n"))
+        period = ("--from", "2026-01-01", "--to", "2026-01-31")
+        made = hold("match", matter.code, "--kind", "call", "--customer", "tel", *period)
+        criterion = Criterion.objects.get()
+        assert (made["criterion"], made["matching"]) == (str(criterion.pk), 0)
+        assert criterion.ended_from == datetime(2025, 12, 31, 22, tzinfo=UTC)
+        assert criterion.ended_until == datetime(2026, 1, 31, 22, tzinfo=UTC)
+        assert "at least one thing" in refused("match", matter.code)
+        assert "Nothing is called x" in refused("match", matter.code, "--queue", "x")
+
+        day = f"{clock.now() + timedelta(days=30):%Y-%m-%d}"
+        assert hold("review", matter.code, "--next", day, "--reason", "On appeal.")["next"]
+        assert "time to come" in refused(
+            "review", matter.code, "--next", "2020-01-01", "--reason", "x"
+        )
+
+        proposed = hold("drop", str(criterion.pk), "--reason", "Too wide.")["lifting"]
+        assert "second person" in refused("agree", proposed)
+        assert hold("take-back", proposed) == {"lifting": proposed}
+        assert "taken back already" in refused("agree", proposed)
+        assert "Nothing of this is held" in refused(
+            "lift", matter.code, "--all", "--reason", "Settled."
+        )
 
     def test_says_when_a_hold_came_too_late(self, desk):
         (gone,) = desk.capture()

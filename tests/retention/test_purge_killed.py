@@ -7,9 +7,10 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -130,6 +131,50 @@ class TestKilledPurge:
         assert line.concluded_at is None
         assert Conversation.objects.filter(state="destroyed").count() == 11
 
+    @pytest.mark.parametrize(("deed", "lease"), [("kill", 120), ("exhaust", 120), ("loop", 0.75)])
+    def test_one_that_harms_its_worker_takes_three_of_them_and_no_other_with_it(
+        self, centre, killable, deed, lease
+    ):
+        due = centre.capture(9)
+        poison = due[4]
+        ended = []
+        for _ in range(5):
+            killable.start(
+                database_url=centre.stage.environment("purge")["DATABASE_URL"],
+                settings={"PURGE_BATCH_SIZE": 9, "PURGE_LEASE_SECONDS": lease},
+                at={
+                    "where": "recordings.operations.lifecycle:conclude",
+                    "when": "before",
+                    "deed": deed,
+                    "about": str(poison.pk),
+                },
+            )
+            ended.append(killable.wait())
+
+        line = Destruction.objects.get(conversation=poison)
+        assert [code == 0 for code in ended] == [False, False, False, True, True]
+        assert (line.attempts, line.concluded_at) == (3, None)
+        assert line.needs_person_at is not None
+        _assert_all_gone_once(centre, [one for one in due if one != poison])
+
+    def test_one_that_was_frozen_and_wakes_up_after_its_lease_writes_no_more(
+        self, centre, killable
+    ):
+        due = centre.capture(4)
+        frozen = killable.start(
+            database_url=centre.stage.environment("purge")["DATABASE_URL"],
+            settings={"PURGE_LEASE_SECONDS": 0.2},
+            at={"where": f"{PURGE}.run:steps.write_ledger", "when": "after", "deed": "stop"},
+        )
+        _wait_until_stopped(frozen)
+        _wait_until(lambda: Destruction.objects.claimable(at=clock.now()).count() == 4)
+
+        assert centre.purge().destroyed == 4
+
+        os.kill(frozen, signal.SIGCONT)
+        killable.wait()
+        _assert_all_gone_once(centre, due)
+
     def test_two_at_once_do_no_harm(self, centre, killable):
         due = centre.capture(30)
         killable.start(
@@ -141,6 +186,18 @@ class TestKilledPurge:
 
         assert killable.wait() == 0
         _assert_all_gone_once(centre, due)
+
+
+def _wait_until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _wait_until_stopped(pid: int) -> None:
+    stat = Path(f"/proc/{pid}/stat")
+    _wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T")
 
 
 def _assert_all_gone_once(centre: Centre, due: list[Conversation]) -> None:

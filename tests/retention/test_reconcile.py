@@ -15,7 +15,7 @@ from accounts.roles import Role
 from audit import clock
 from recordings.models import Conversation, StoredObject
 from recordings.objectstore import content_key
-from retention.models import Destruction
+from retention.models import Criterion, Destruction, Matter
 from retention.operations import holds, mirror, reconcile
 from retention.operations.purge import steps
 from tests.harness.roles import Stage
@@ -63,6 +63,17 @@ class TestReconcile:
         assert (found.holds_that_differ, found.overdue, found.stuck) == ([], [], [])
         assert (found.uncovered, found.events_misplaced, found.not_asked) == ([], 0, [])
         assert counted("store.reconciled") == 1
+
+    def test_names_matters_past_their_day_and_those_at_which_nobody_works(self, books):
+        past, still, _ = (given.a_matter(books.controller) for _ in range(3))
+        Matter.objects.filter(pk=past.pk).update(review_at=clock.now())
+        Criterion.objects.create(matter=still, kinds=["chat"], set_at=given.LONG_AGO)
+
+        found = books.findings()
+
+        assert found.attention["to_review"] == 1
+        assert found.attention["holds_unapplied"] == 1
+        assert found.faults >= 2
 
     def test_names_a_row_whose_object_is_gone(self, books):
         (kept,) = books.capture(destroy_after=clock.now() + timedelta(days=1))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 from django.test import Client
 from django.urls import reverse
 
-from accounts.models import Controller, Purpose
+from accounts.models import Controller, PrivacyNotice, Purpose
 from accounts.roles import Role
 from audit import clock
 from audit.models import Event
@@ -58,6 +59,7 @@ class TestWhoMay:
             "rules": [],
             "rule_new": [],
             "limit_set": [],
+            "notice_new": [],
             "rule_change": [NOBODY],
             "rule_retire": [NOBODY],
             "matters": [],
@@ -73,7 +75,10 @@ class TestWhoMay:
             "certificate_file": [NOBODY],
             "simulation": [NOBODY],
             "simulation_progress": [NOBODY],
+            "attention": [],
             "uncovered": [],
+            "undecided_conversation": [NOBODY],
+            "undecided_item": [NOBODY],
             "explain": [NOBODY],
         }
 
@@ -169,6 +174,64 @@ class TestRulePages:
         assert rule.versions.count() == 2
         assert again.status == 422
         assert "Somebody changed the rule meanwhile." in again.text
+
+    def test_a_rule_says_all_it_can_and_keeps_it_when_it_is_changed(self, centre, olga):
+        claims = factories.purpose("claims")
+        said: dict[str, Any] = {
+            "directions": ["inbound"],
+            "shortest_seconds": 30,
+            "longest_seconds": 600,
+            "outcomes": "sale, no-answer",
+            "languages": "sv,fi",
+            "tags": "complaint,  very angry ",
+            "trigger": "claim.closed",
+            "cap_months": 60,
+            "statute": "Act 1/2020",
+        }
+        filled_in = new_rule(centre.vakka, claims, **said)
+
+        asked = olga.post(reverse("retention:rule_new"), filled_in)
+        done = olga.post(reverse("retention:rule_new"), {**filled_in, "confirmed": "yes"})
+
+        version = RuleVersion.objects.get(rule__purpose=claims)
+        assert (asked.status, done.status) == (200, 302)
+        assert (version.outcomes, version.languages) == (["sale", "no-answer"], ["sv", "fi"])
+        assert version.tags == ["complaint", "very angry"]
+        assert (version.trigger, version.cap_months) == ("claim.closed", 60)
+        page = olga.get(reverse("retention:rule_change", args=[version.rule_id])).text
+        assert 'value="sale, no-answer"' in page
+        assert "<details open>" in page
+        assert "24 months from: Closing of the claim, at most 60 months" in page
+        assert "From the customer · 30 to 600 s · outcome: sale, no-answer" in page
+
+    def test_an_exclusion_needs_no_time_and_no_basis(self, centre, olga):
+        evidence = factories.purpose("evidence")
+        filled_in = new_rule(centre.vakka, evidence, is_exclusion="on", legal_basis="")
+
+        done = olga.post(reverse("retention:rule_new"), {**filled_in, "confirmed": "yes"})
+
+        version = RuleVersion.objects.get(rule__purpose=evidence)
+        assert done.status == 302
+        assert (version.is_exclusion, version.keep_months, version.legal_basis) == (True, 0, "")
+        assert "Excluded: never used for this purpose" in olga.get(reverse("retention:rules")).text
+
+    def test_a_privacy_notice_is_recorded_once_and_listed(self, centre, olga):
+        path = reverse("retention:notice_new")
+        notice = {
+            "controller": centre.vakka.pk,
+            "version": "2026-05",
+            "in_force_from": "2026-05-01",
+            "months_coaching": 6,
+        }
+
+        done = olga.post(path, notice)
+        again = olga.post(path, notice)
+
+        row = PrivacyNotice.objects.get()
+        assert (done.status, again.status) == (302, 422)
+        assert row.in_force_from == datetime(2026, 4, 30, 21, 0, tzinfo=UTC)
+        assert row.times.get().months == 6
+        assert "2026-05" in olga.get(reverse("retention:rules")).text
 
     def test_retiring_asks_first(self, centre, olga):
         rule = RetentionRule.objects.get(controller=centre.vakka)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError, transaction
 
 from accounts.models import Controller, Purpose, User
 from accounts.roles import Role
@@ -165,6 +165,21 @@ class TestCreateRule:
             ({"teams": [uuid4()]}, "teams"),
             ({"queues": [uuid4()]}, "queues"),
             ({"kinds": ["fax"]}, "kinds"),
+            ({"directions": ("sideways",)}, "directions"),
+            ({"outcomes": ("Sale",)}, "outcomes"),
+            ({"languages": ("finnish please",)}, "languages"),
+            ({"tags": ("",)}, "tags"),
+            ({"tags": ("a\x00b",)}, "tags"),
+            ({"tags": tuple(map(str, range(51)))}, "tags"),
+            ({"shortest_seconds": 61, "longest_seconds": 60}, "longest_seconds"),
+            ({"shortest_seconds": -1}, "shortest_seconds"),
+            ({"trigger": "claim.opened"}, "trigger"),
+            ({"cap_months": 12}, "cap_months"),
+            ({"trigger": "claim.closed"}, "cap_months"),
+            ({"trigger": "claim.closed", "cap_months": 0}, "cap_months"),
+            ({"trigger": "claim.closed", "cap_months": 5}, "cap_months"),
+            ({"is_exclusion": True}, "is_exclusion"),
+            ({"is_exclusion": True, "months": 0, "trigger": "claim.closed"}, "trigger"),
         ]
 
         for says, field in refused:
@@ -173,6 +188,45 @@ class TestCreateRule:
             assert field in [problem.field for problem in refusal.value.problems]
 
         assert not RetentionRule.objects.exists()
+
+    def test_holds_the_cap_of_an_event_against_the_ceiling(self, make, vakka, coaching, officer):
+        by_claim: dict[str, Any] = {"trigger": "claim.closed", "cap_months": 25}
+        make(name="Long", **by_claim)
+
+        with pytest.raises(RuleRefused) as refused:
+            set_limit(
+                controller=vakka,
+                purpose=coaching,
+                floor_months=None,
+                ceiling_months=24,
+                source="Board",
+                user=officer,
+                now=NOW,
+            )
+        make_limit(vakka, coaching, floor=None, ceiling=24)
+        with pytest.raises(RuleRefused) as refusal:
+            make(name="Longer", **by_claim)
+
+        assert "Long" in sentences(refused)
+        assert refusal.value.problems[0].field == "cap_months"
+        assert make(name="Fits", **{**by_claim, "cap_months": 24}).cap_months == 24
+
+    def test_the_database_refuses_an_event_without_a_cap_and_a_rule_without_a_basis(self, make):
+        version = make()
+
+        for change in ({"trigger": "claim.closed"}, {"cap_months": 5}, {"legal_basis": ""}):
+            with pytest.raises(IntegrityError), transaction.atomic():
+                RuleVersion.objects.filter(pk=version.pk).update(**change)
+
+    def test_an_exclusion_is_made_without_time_or_basis_under_a_floor(self, make, vakka, coaching):
+        make_limit(vakka, coaching, floor=12, ceiling=24)
+
+        version = make(months=0, legal_basis="", is_exclusion=True, tags=("whistle",))
+
+        event = Event.objects.get(event_type="rule.created")
+        assert version.is_exclusion
+        assert '"kind":"exclusion"' in event.body
+        assert "legal_basis" not in event.body
 
     def test_refuses_the_queue_of_another_company(self, make):
         queue = make_queue(make_controller("Toinen"))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -13,15 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts.models import Controller
+from accounts.models import Controller, NoticedTime, PrivacyNotice
 from accounts.roles import Role
 from audit.models import Event
+from recordings.keyring import FileKeyring
 from recordings.models import Conversation
 from retention import simulated_rows
 from retention.changes import LimitChange, RuleChange, changed_book, loads
+from retention.contacts import PREFETCH
 from retention.matching import Contact, Limit, Stretch, Terms
 from retention.models import Hold, Matter, RetentionRule, Simulation
-from retention.operations.rules import create_rule
+from retention.operations.business_events import NewBusinessEvent, record_events
+from retention.operations.rules import change_rule, create_rule, retire_rule
 from retention.operations.simulate import MOST_TRIES, SILENT, run_next, simulate
 from retention.permissions import NotEntitled
 from retention.queries import RuleBook, decisions_for
@@ -47,23 +53,45 @@ DAYS = (
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 
 
-def book(*terms: Terms, zone: str = ZONES[0], **limits: Limit) -> RuleBook:
-    return RuleBook(terms=terms, limits=limits, zone=ZoneInfo(zone))  # type: ignore[arg-type]
+PURPOSES = (UUID(int=21), UUID(int=22))
+# Before, at and after captures.
+TIMES = tuple(datetime(2026, month, 1, tzinfo=UTC) for month in (2, 4, 6))
 
 
-TERMS = st.builds(
+def book(
+    terms: Collection[Terms],
+    limits: Mapping[UUID, Limit] | None = None,
+    zone: str = ZONES[0],
+    earlier: Collection[Terms] = (),
+) -> RuleBook:
+    return RuleBook(
+        terms=tuple(terms),
+        earlier=tuple(earlier),
+        limits=limits or {},
+        noticed_months={},
+        zone=ZoneInfo(zone),
+    )
+
+
+TERMS: dict[str, Any] = {
+    "version": st.uuids(),
+    "purpose": st.sampled_from(PURPOSES),
+    "kinds": st.sampled_from([frozenset(), frozenset({"call"})]),
+    "keep_months": st.sampled_from([0, 1, 6, 12, 13]),
+    "keep_days": st.integers(1, 40),
+    "has_article_9_condition": st.booleans(),
+    "cites_statute": st.booleans(),
+    "is_exclusion": st.sampled_from([False, False, False, True]),
+}
+IN_FORCE = st.builds(Terms, in_force_from=st.sampled_from(TIMES), **TERMS)
+REPLACED = st.builds(
     Terms,
-    version=st.uuids(),
-    purpose=st.sampled_from([UUID(int=21), UUID(int=22)]),
-    kinds=st.sampled_from([frozenset(), frozenset({"call"})]),
-    teams=st.just(frozenset()),
-    queues=st.just(frozenset()),
-    keep_months=st.sampled_from([0, 1, 6, 12, 13]),
-    keep_days=st.integers(1, 40),
-    has_article_9_condition=st.booleans(),
+    in_force_from=st.just(TIMES[0] - timedelta(days=9)),
+    in_force_until=st.sampled_from(TIMES),
+    **TERMS,
 )
 BOUNDS = st.dictionaries(
-    st.sampled_from([UUID(int=21), UUID(int=22)]),
+    st.sampled_from(PURPOSES),
     st.builds(Limit, st.sampled_from([None, 1, 6]), st.sampled_from([None, 6, 12])),
 )
 
@@ -71,8 +99,11 @@ BOUNDS = st.dictionaries(
 class TestRuns:
     @settings(max_examples=800, deadline=None)
     @given(
-        old=st.tuples(st.lists(TERMS, max_size=3), BOUNDS),
-        new=st.tuples(st.lists(TERMS, max_size=3), BOUNDS),
+        old=st.tuples(st.lists(IN_FORCE, max_size=3), BOUNDS),
+        new=st.tuples(st.lists(IN_FORCE, max_size=3), BOUNDS),
+        earlier=st.lists(REPLACED, max_size=2),
+        captured_at=st.sampled_from([None, *TIMES]),
+        noticed=st.dictionaries(st.sampled_from(PURPOSES), st.sampled_from([1, 6, 12])),
         zone=st.sampled_from(ZONES),
         day=st.sampled_from(DAYS),
         minutes=st.lists(st.integers(0, 1439), min_size=1, max_size=40),
@@ -80,16 +111,22 @@ class TestRuns:
         health=st.booleans(),
     )
     def test_each_row_has_the_outcome_of_its_run(
-        self, old, new, zone, day, minutes, late_by, health
+        self, old, new, earlier, captured_at, noticed, zone, day, minutes, late_by, health
     ):
         where = ZoneInfo(zone)
-        books = [
-            RuleBook(terms=tuple(terms), limits=limits, zone=where) for terms, limits in (old, new)
-        ]
+        books = [book(*said, zone=zone, earlier=earlier) for said in (old, new)]
         begin = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=where)
         simulator = Simulator(books[0], books[1], at=begin + timedelta(days=late_by, hours=9))
         contacts = [
-            Contact("call", (begin + timedelta(minutes=minute)).astimezone(UTC), (), health, where)
+            Contact(
+                "call",
+                (begin + timedelta(minutes=minute)).astimezone(UTC),
+                (),
+                health,
+                where,
+                captured_at=captured_at,
+                noticed_months=noticed,
+            )
             for minute in minutes
         ]
         contacts.sort(key=lambda one: one.ended_at.astimezone(where).replace(tzinfo=None))
@@ -104,29 +141,47 @@ class TestRuns:
     def test_contacts_that_differ_for_no_rule_are_alike(self):
         team, other = UUID(int=1), UUID(int=2)
         terms = Terms(
-            UUID(int=9), UUID(int=21), frozenset(), frozenset({team}), frozenset(), 6, 0, False
+            UUID(int=9), PURPOSES[0], teams=frozenset({team}), shortest_seconds=60, keep_months=6
         )
-        simulator = Simulator(book(terms), book(), at=NOW)
+        simulator = Simulator(book([terms]), book([]), at=NOW)
 
-        def likeness(team: UUID, kind: str = "call", health: bool = False) -> object:
+        def likeness(team: UUID, kind: str = "call", health: bool = False, **more: Any) -> object:
             stretches = (Stretch(team, None),)
-            return simulator.likeness(Contact(kind, NOW, stretches, health, ZoneInfo(ZONES[0])))
+            more = {"duration_seconds": 60.0, **more}
+            return simulator.likeness(
+                Contact(kind, NOW, stretches, health, ZoneInfo(ZONES[0]), **more)
+            )
 
-        assert likeness(other) == likeness(UUID(int=3), "chat")
-        assert len({likeness(team), likeness(other), likeness(team, health=True)}) == 3
+        alike = likeness(other)
+        assert alike == likeness(UUID(int=3), "chat", duration_seconds=3.0, tags=frozenset("x"))
+        assert likeness(team, duration_seconds=59.9) == alike
+        assert alike == likeness(other, events={}) != likeness(other, events={"claim.closed": NOW})
+        different = [
+            likeness(team),
+            alike,
+            likeness(team, health=True),
+            likeness(team, captured_at=NOW),
+            likeness(team, noticed_months={PURPOSES[0]: 6}),
+            likeness(team, events={"claim.closed": NOW - timedelta(days=1)}),
+            likeness(team, events={"claim.closed": NOW + timedelta(days=1)}),
+            likeness(team, events={"claim.closed": NOW + timedelta(days=2)}),
+        ]
+        assert len(set(different)) == len(different)
 
 
 @pytest.fixture
 def arranged(db, request):
     """A company of varied conversations, with rules, limits, holds, and two books to compare."""
-    return Arranged(getattr(request, "param", ZONES[0]))
+    keyring = FileKeyring.prepare(request.getfixturevalue("tmp_path") / "keys")
+    return Arranged(getattr(request, "param", ZONES[0]), keyring)
 
 
 class Arranged:
     """What is there, and each conversation decided about by itself."""
 
-    def __init__(self, zone: str) -> None:
+    def __init__(self, zone: str, keyring: FileKeyring) -> None:
         self.random = random.Random(7)
+        self.keyring = keyring
         self.vakka = make_controller("Vakka")
         Controller.objects.filter(pk=self.vakka.pk).update(time_zone=zone)
         self.vakka.refresh_from_db()
@@ -154,19 +209,92 @@ class Arranged:
                 ),
             )
         }
+        self._make_later_rules()
         make_limit(self.vakka, self.coaching, floor=None, ceiling=6)
+        self._record_events()
         self._converse()
 
-    def _rule(self, name, purpose, **says) -> RetentionRule:
+    def _rule(self, name, purpose, *, days_ago: int = 300, **says) -> RetentionRule:
         version = create_rule(
             controller=self.vakka,
             purpose=purpose,
             name=name,
             draft=draft(**says),
             user=self.olga,
-            now=NOW - timedelta(days=300),
+            now=NOW - timedelta(days=days_ago),
         )
         return version.rule
+
+    def _make_later_rules(self) -> None:
+        """By all else that rules look at; some made, changed or retired among the captures."""
+        self.claims, self.quality = make_purpose("claims"), make_purpose("quality")
+        notice = PrivacyNotice.objects.create(
+            controller=self.vakka,
+            version="2026-02",
+            in_force_from=NOW - timedelta(days=280),
+            recorded_at=NOW - timedelta(days=280),
+        )
+        NoticedTime.objects.create(notice=notice, purpose=self.quality, months=5)
+        by_event = {"months": 1, "days": 3, "cap_months": 9}
+        for name, purpose, says in (
+            ("Closed", self.claims, {"trigger": "claim.closed", **by_event}),
+            ("Ended", self.claims, {"trigger": "contract.ended", **by_event, "kinds": ["call"]}),
+            ("Sold", self.quality, {"outcomes": ["sold"], "directions": ["outbound"]}),
+            ("Swedish", self.quality, {"months": 4, "languages": ["sv"], "days_ago": 200}),
+            ("Tagged", self.quality, {"months": 7, "tags": ["vip", "odd"], "days_ago": 150}),
+            ("Long", self.quality, {"months": 5, "shortest_seconds": 120, "days_ago": 100}),
+            ("Brief", self.claims, {"is_exclusion": True, "longest_seconds": 30, "months": 0}),
+        ):
+            if "is_exclusion" in says:
+                says = {**says, "legal_basis": ""}
+            self.rules[name] = self._rule(name, purpose, **says)
+        told = {"user": self.olga, "based_on": 1}
+        change_rule(
+            rule=self.rules["Sold"],
+            draft=draft(months=8, outcomes=["sold", "lost"]),
+            now=NOW - timedelta(days=120),
+            **told,
+        )
+        retire_rule(rule=self.rules["Swedish"], now=NOW - timedelta(days=60), **told)
+
+    def _record_events(self) -> None:
+        """Claims and contracts that met their end at times of day among those of conversations."""
+        ends = [
+            NewBusinessEvent(kind, f"{kind[:2]}-{number}", happened_at)
+            for kind in ("claim.closed", "contract.ended")
+            for number in range(4)
+            for happened_at in [
+                NOW - timedelta(days=self.random.randrange(1, 240), minutes=97 * number)
+            ]
+        ]
+        # What was said last counts, and what came after the simulation's time does not.
+        corrected = [
+            replace(ends[place], happened_at=ends[place].happened_at - timedelta(days=11))
+            for place in (0, 1)
+        ]
+        for events, hours in ((ends, -2), (corrected[:1], -1), (corrected[1:], 1)):
+            record_events(
+                controller=self.vakka,
+                events=events,
+                keyring=self.keyring,
+                now=NOW + timedelta(hours=hours),
+            )
+
+    def _details(self) -> dict[str, Any]:
+        """What differs now and then, so that there are some that are alike."""
+        choose = self.random.choice
+        return {
+            "direction": choose(["inbound", "inbound", "outbound"]),
+            "duration_seconds": choose([180.0, 180.0, 119.9, 120.0, 30.0, 30.1, 7.5]),
+            "outcome": choose(["", "", "sold", "lost", "other"]),
+            "language": choose(["fi", "fi", "sv", "SV-FI", "svk", ""]),
+            "tags": choose([[], [], ["vip"], ["vip", "odd"], ["none,of"]]),
+            "notice": choose(["", "2026-02", "unknown"]),
+            "captured_at": NOW - timedelta(days=choose([300, 299, 201, 200, 130, 90, 10])),
+            "claims": choose([[], [], ["cl-0"], ["cl-1"], ["cl-2", "cl-3"], ["cl-0", "cl-4"]]),
+            "contracts": choose([[], [], ["co-2"]]),
+            "keyring": self.keyring,
+        }
 
     def _converse(self) -> None:
         sources = [make_source(self.vakka), make_source(self.vakka, released=False)]
@@ -188,9 +316,15 @@ class Arranged:
                     )
                     for _ in range(self.random.choice([0, 1, 1, 1, 2, 3]))
                 ],
+                **self._details(),
             )
         self.matter = Matter.objects.create(
-            controller=self.vakka, code="m", name="Dispute", reason="…", opened_at=NOW
+            controller=self.vakka,
+            code="m",
+            name="Dispute",
+            reason="…",
+            opened_at=NOW,
+            review_at=NOW,
         )
         for conversation in self.random.sample(list(Conversation.objects.all()), 20):
             Conversation.objects.filter(pk=conversation.pk).update(hold_count=1)
@@ -213,9 +347,7 @@ class Arranged:
         books = changed_book(loads(row.changes), controller=self.vakka, at=NOW)
         return [
             (one, *(self._uses(one, book) for book in books))
-            for one in Conversation.objects.select_related("source").prefetch_related(
-                "segments__queue"
-            )
+            for one in Conversation.objects.select_related("source").prefetch_related(*PREFETCH)
         ]
 
     def _uses(self, conversation: Conversation, of: RuleBook) -> dict[UUID, datetime]:
@@ -272,6 +404,40 @@ def changes_of(arranged: Arranged) -> dict[str, list[RuleChange | LimitChange]]:
             )
         ],
         "retired": [RuleChange(vakka, coaching, None, short)],
+        "by event": [
+            RuleChange(
+                vakka,
+                arranged.claims,
+                draft(months=2, trigger="claim.closed", cap_months=7, shortest_seconds=30),
+                arranged.rules["Closed"],
+            ),
+            RuleChange(
+                vakka,
+                arranged.quality,
+                draft(months=1, days=3, trigger="contract.ended", cap_months=8, languages=["sv"]),
+                name="New",
+            ),
+        ],
+        "by details": [
+            RuleChange(
+                vakka,
+                arranged.quality,
+                draft(months=11, tags=["vip"], outcomes=["sold", "other"], longest_seconds=120),
+                arranged.rules["Tagged"],
+            ),
+            RuleChange(
+                vakka,
+                arranged.quality,
+                draft(months=0, legal_basis="", is_exclusion=True, directions=["outbound"]),
+                name="Not these",
+            ),
+            RuleChange(
+                vakka,
+                arranged.claims,
+                draft(months=9, statute="Act 1/2020", languages=["fi"]),
+                name="By law",
+            ),
+        ],
         "a limit": [LimitChange(vakka, coaching, 2, 5)],
         "a set": [
             RuleChange(vakka, coaching, None, claims),

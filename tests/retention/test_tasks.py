@@ -9,13 +9,14 @@ from django.conf import settings
 
 from accounts.roles import Role
 from audit import clock
-from config.celery import app
+from config.celery import app, end_after_batch
 from recordings.objectstore import ObjectStore, StoreUnavailable
 from retention import tasks
-from retention.operations import holds, mirror
+from retention.operations import criteria, holds, liftings, mirror
 from tests.harness.roles import Stage
 from tests.retention import given
 from tests.retention.centre import Centre
+from tests.retention.lifted import close
 
 
 @pytest.fixture
@@ -35,9 +36,7 @@ def centre(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> Centre:
 
 
 class TestTasks:
-    def test_purge_destroys_and_leaves_a_heartbeat(self, centre, monkeypatch):
-        heard = []
-        monkeypatch.setattr(tasks, "beat", lambda *, now: heard.append(now))
+    def test_purge_destroys(self, centre):
         (due,) = centre.capture()
 
         with centre.stage.acting_as("purge"):
@@ -45,7 +44,25 @@ class TestTasks:
 
         due.refresh_from_db()
         assert due.state == "destroyed"
-        assert len(heard) == 1
+
+    def test_quarantine_and_what_is_undecided_have_theirs(self, centre):
+        with centre.stage.acting_as("purge"):
+            tasks.purge_quarantine()
+        with centre.stage.acting_as("work"):
+            tasks.tend_undecided()
+
+    def test_a_worker_asked_to_end_begins_no_further_batch(self, centre):
+        (due,) = centre.capture()
+
+        end_after_batch()
+        try:
+            with centre.stage.acting_as("purge"):
+                tasks.purge()
+        finally:
+            tasks.ending.clear()
+
+        due.refresh_from_db()
+        assert due.state == "kept"
 
     def test_mirror_holds_tells_the_store_of_the_named_ones(self, centre):
         ids = [str(pk) for pk in set(mirror.pending().values_list("conversation_id", flat=True))]
@@ -56,6 +73,24 @@ class TestTasks:
             tasks.mirror_holds(conversation_ids=ids)
 
         assert mirror.pending().count() == 0
+
+    def test_apply_criteria_and_lift_holds_go_on_to_the_end(self, centre, monkeypatch):
+        calls = centre.capture(3, destroy_after=clock.now() + timedelta(days=1))
+        bea, bo = (given.a_user(name, Role.COMPLIANCE_OFFICER) for name in ("Bea", "Bo"))
+        matter = given.a_matter(centre.controller, opened_by=bea)
+        draft = criteria.Draft(kinds=("call",))
+        criteria.set_criterion(matter=matter, draft=draft, set_by=bea, now=clock.now())
+        monkeypatch.setattr(liftings, "BATCH_SIZE", 1)
+
+        with centre.stage.acting_as("work"):
+            tasks.apply_criteria()
+        assert matter.holds.active().count() == len(calls) + 1
+        close(matter, people=(bea, bo), keyring=centre.keyring)
+        assert matter.holds.active().count() == len(calls)
+        with centre.stage.acting_as("work"):
+            tasks.lift_holds()
+
+        assert not matter.holds.active().exists()
 
     def test_sweep_finds_what_no_bell_was_rung_for(self, centre):
         with centre.stage.acting_as("work"):

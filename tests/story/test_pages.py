@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.urls import reverse
@@ -14,16 +15,32 @@ from audit.events import Actor
 from audit.models import Delivery
 from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
-from recordings.models import Conversation
+from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
 from retention.changes import LimitChange
-from retention.models import Certificate, Hold, Matter, PurgeRun, RetentionRule, Simulation
+from retention.models import (
+    Certificate,
+    Criterion,
+    Hold,
+    Lifting,
+    Matter,
+    PurgeRun,
+    RetentionRule,
+    Simulation,
+)
+from retention.operations import criteria
+from retention.operations.criteria import set_criterion
+from retention.operations.liftings import propose_dropping
+from retention.operations.notices import record_notice
 from retention.operations.purge.run import purge
+from retention.operations.rules import Draft, create_rule
 from retention.operations.simulate import simulate
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
+from tests.recordings.test_quarantine import put_aside
 from tests.retention.certified import certify
+from tests.retention.lifted import second_officer
 from tests.retention.simulated import simulated
 from tests.story.window import Window
 
@@ -33,10 +50,12 @@ pytestmark = pytest.mark.browser
 OF_COLOURS = ("color-contrast", "link-in-text-block")
 # Addresses that are no pages for people to look at, or that no page of ours links to.
 NO_PAGES = {
-    *("healthz", "language/setlang/", "", "audit/export/", "me/preferences/"),
+    *("healthz", "livez", "language/setlang/", "", "audit/export/", "me/preferences/"),
     "conversations/sound/<uuid:dialog_id>",
     "conversations/waveform/<uuid:dialog_id>",
     *("retention/matters/<uuid:matter_id>/handlers/", "retention/matters/<uuid:matter_id>/holds/"),
+    *("retention/matters/<uuid:matter_id>/review/", "retention/matters/<uuid:matter_id>/progress/"),
+    "retention/liftings/<uuid:lifting_id>/take-back/",
     *("audit/growth/term/", "audit/growth/hold/", "audit/growth/lift/"),
     *("audit/growth/propose/", "audit/growth/agree/"),
     *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
@@ -80,13 +99,18 @@ def of_a_coach(centre: Centre) -> Iterator[str]:
 
 def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     """Rules, matters and holds, purge runs, why something is kept, quarantine."""
-    for name in ("rules", "rule_new", "limit_set", "matters", "matter_new", "purge_runs"):
+    for name in (
+        *("rules", "rule_new", "limit_set", "notice_new"),
+        *("matters", "matter_new", "purge_runs"),
+    ):
         yield reverse(f"retention:{name}")
     rule, matter = RetentionRule.objects.first(), Matter.objects.get()
     run = PurgeRun.objects.get()
     for name, pk in (
         *(("rule_change", rule), ("rule_retire", rule), ("matter", matter)),
         *(("matter_close", matter), ("hold_lift", Hold.objects.first()), ("purge_run", run)),
+        *(("criterion_new", matter), ("criterion_drop", Criterion.objects.get())),
+        ("lifting_agree", Lifting.objects.get()),
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
@@ -96,8 +120,12 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
     yield reverse("retention:hold_place_on", args=[Conversation.objects.kept()[0].pk])
+    yield reverse("retention:attention")
     yield reverse("retention:uncovered")
     yield reverse("recordings:quarantine")
+    undecided = Conversation.objects.get(uncovered_at__isnull=False)
+    yield reverse("retention:undecided_conversation", args=[undecided.pk])
+    yield reverse("retention:undecided_item", args=[QuarantinedItem.objects.get().pk])
 
 
 def of_a_reader_of_the_log(centre: Centre) -> Iterator[str]:
@@ -119,13 +147,24 @@ def of_a_reader_of_the_log(centre: Centre) -> Iterator[str]:
 def furnish(centre: Centre) -> None:
     """Have something of each kind to look at."""
     factories.give_role(centre.alice, Role.EMPLOYEE, centre.vakka)
+    _make_rules_of_all_kinds(centre)
     centre.call()
     centre.chat()
-    centre.matter_of(centre.chat())
+    matter = centre.matter_of(centre.chat())
+    draft = criteria.Draft(kinds=("call",), teams=(centre.sales.pk,), customer_hash=bytes(32))
+    criterion = set_criterion(matter=matter, draft=draft, set_by=centre.olga, now=clock.now())
+    propose_dropping(
+        criterion=criterion,
+        reason="Settled.",
+        proposed_by=second_officer(centre),
+        now=clock.now(),
+    )
+    Matter.objects.update(review_at=clock.now())
     gone, uncovered = centre.chat(), centre.chat()
     centre.end(gone, at=clock.now() - timedelta(minutes=1))
     uncovered.permitted_uses.all().delete()
-    Conversation.objects.filter(pk=uncovered.pk).update(destroy_after=None)
+    Conversation.objects.filter(pk=uncovered.pk).update(uncovered_at=clock.now())
+    put_aside(centre)
     olga = Actor.user(centre.person("olga").reference)
     log, now = centre.vakka.pk, clock.now()
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
@@ -139,6 +178,36 @@ def furnish(centre: Centre) -> None:
     simulated(centre.vakka, centre.coaching, centre.olga)
     change = LimitChange(centre.vakka, centre.coaching, None, 3)
     simulate(changes=[change], user=centre.olga, now=clock.now())
+
+
+def _make_rules_of_all_kinds(centre: Centre) -> None:
+    """One that is counted from an event and asks for details, an exclusion, and a notice."""
+    by_event = Draft(
+        keep_months=6,
+        keep_days=0,
+        legal_basis="6.1.b",
+        directions=("inbound",),
+        shortest_seconds=1,
+        trigger="claim.closed",
+        cap_months=60,
+        statute="Insurance Contracts Act 543/1994, section 73",
+    )
+    exclusion = Draft(
+        keep_months=0, keep_days=0, legal_basis="", is_exclusion=True, kinds=("call",)
+    )
+    told: dict[str, Any] = {
+        "controller": centre.vakka,
+        "user": centre.person("olga"),
+        "now": clock.now(),
+    }
+    for code, draft in (("claims", by_event), ("evidence", by_event), ("evidence", exclusion)):
+        create_rule(
+            purpose=factories.purpose(code),
+            name=f"{code} {draft.is_exclusion}",
+            draft=draft,
+            **told,
+        )
+    record_notice(version="2026-05", in_force_from=clock.now(), months={centre.coaching: 6}, **told)
 
 
 READERS = (

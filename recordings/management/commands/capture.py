@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from accounts.models import Source
 from audit import clock
+from audit.management.opened import check_open
 from audit.operations import AuditUnavailable
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
@@ -49,6 +50,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Capture, show progress, and say what waits in quarantine."""
+        check_open()
         paths: list[Path] = options["paths"]
         for path in paths:
             if not path.exists():

@@ -14,7 +14,8 @@ from django.core.management.base import BaseCommand, CommandError, no_translatio
 
 from audit import clock
 from audit.events import Actor
-from retention.explanation import ExplainedPurpose, Explanation, Next, Why
+from audit.management.opened import check_open
+from retention.explanation import ExplainedPurpose, Explanation, MatchedRule, Next, Why
 from retention.operations.explain import ConversationUnknown, NotThatTime, explain
 from retention.queries import zone_of
 
@@ -74,6 +75,7 @@ class Command(BaseCommand):
     @no_translations
     def handle(self, *args: Any, **options: Any) -> None:
         """Explain, as text or JSON."""
+        check_open()
         try:
             conversation_id = UUID(options["conversation"])
             explanation = explain(
@@ -118,6 +120,7 @@ def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
     )
     yield f"  State: {explanation.state}. Ends: {shown(explanation.destroy_after)}."
     yield f"  {NEXT[explanation.next]}"
+    yield f"  Privacy notice: {explanation.notice or 'not known'}."
     if explanation.barred_by:
         yield f"  Barred from destruction by: {', '.join(explanation.barred_by)}."
     if explanation.decide_before:
@@ -191,6 +194,9 @@ def _why(purpose: ExplainedPurpose, shown: Any) -> Iterator[str]:
     if purpose.computed_until_at and purpose.computed_until_at != purpose.until_at:
         yield f"  rules changed: {shown(purpose.computed_until_at)} once it is computed anew"
     for rule in purpose.rules:
+        if rule.excludes:
+            yield f"  excludes: {rule.rule}, version {rule.version}"
+            continue
         yield (
             f"  {'decides' if rule.decides else 'matches'}: {rule.rule}, version {rule.version}, "
             f"{rule.keep_months} months {rule.keep_days} days on Art. {rule.legal_basis}, "
@@ -202,3 +208,18 @@ def _why(purpose: ExplainedPurpose, shown: Any) -> Iterator[str]:
                 else ""
             )
         )
+        if rule.cap_at:
+            yield f"    {rule.trigger}: {_event(rule, shown)}"
+        if rule.not_until:
+            yield (
+                f"    not until {shown(rule.not_until)}: newer than the conversation, and neither "
+                "a statute nor its privacy notice states so long"
+            )
+        if rule.statute:
+            yield f"    statute: {rule.statute}"
+
+
+def _event(rule: MatchedRule, shown: Any) -> str:
+    if rule.counted_from is None:
+        return f"not yet, so that it ends at its cap {shown(rule.cap_at)}"
+    return f"counted from {shown(rule.counted_from)}, at most until {shown(rule.cap_at)}"

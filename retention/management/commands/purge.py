@@ -1,10 +1,17 @@
-"""Runs one purge in the foreground: manage.py purge [--dry-run] [--json]."""
+"""Runs one purge in the foreground, or pauses, resumes and stops runs: manage.py purge."""
 
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
+from types import FrameType
 from typing import Any
 from uuid import UUID
 
@@ -15,22 +22,79 @@ from audit import clock
 from audit.events import Actor
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore, StoreRefused
-from retention.operations.purge import leases, selection
-from retention.operations.purge.heartbeat import beat
+from retention.operations.purge import control, leases, selection
+from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import PurgeStopped, Tally, purge
+from retention.operations.timetable import PURGE, note_end
 
 EXAMPLE = """
 Example:
   manage.py purge --dry-run
   manage.py purge --json
+  manage.py purge --workers 2
   manage.py purge --try-again 019ad3f0-5c7e-7c31-9d0e-3f6f6c1b2a11
+  manage.py purge --pause        and later --resume
+  manage.py purge --stop
 
 Destroys what is due, beginning with what earlier runs left unfinished. Ended at any point, the
 next run finishes. --dry-run says what would go and which holds win, and changes nothing.
+SIGTERM and the first Ctrl-C end it after the batch it is at, the second at once. --pause lets
+runs wait and keeps new ones from beginning, wherever they run; --stop ends those that are running
+after their batches.
 Exit code 0: done. 1: something needs a person, is to be tried again, or stopped the run.
 2: wrong use, or this process lacks the access it needs.
 """
 SHOWN = 20
+MOST_WORKERS = 8
+# What each worker counts for itself; the rest is the same for all.
+COUNTED = ("withdrawn", "recalled", "destroyed", "postponed")
+
+
+@contextmanager
+def stopping() -> Iterator[Callable[[], bool]]:
+    """Take SIGTERM and the first Ctrl-C as the wish to end after the batch; tell if it came."""
+    asked: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if asked and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def others(count: int, is_asked: Callable[[], bool]) -> Iterator[list[dict[str, Any]]]:
+    """Have so many more workers in processes of their own; what they did is there at the end."""
+    said: list[dict[str, Any]] = []
+    command = [sys.executable, *sys.argv[:1], "purge", "--json"]
+    workers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(count)]
+    try:
+        yield said
+    finally:
+        for worker in workers:
+            if is_asked():
+                worker.terminate()
+            printed, _ = worker.communicate()
+            if printed:
+                said.append(json.loads(printed))
+
+
+def _add(tally: Tally, said: dict[str, Any]) -> None:
+    for name in COUNTED:
+        setattr(tally, name, getattr(tally, name) + said[name])
+
+
+def _show(bar: tqdm[Any], done: int, total: int, /, word: str = "") -> None:
+    bar.total = total
+    bar.set_postfix_str(word, refresh=False)
+    bar.update(done - bar.n)
+    bar.refresh()
 
 
 class Command(BaseCommand):
@@ -48,6 +112,19 @@ class Command(BaseCommand):
         """Name what the command takes."""
         parser.add_argument("--dry-run", action="store_true", help="change nothing")
         parser.add_argument("--json", action="store_true", help="one JSON object")
+        orders = parser.add_mutually_exclusive_group()
+        orders.add_argument(
+            "--pause", action="store_true", help="let all runs wait, and no new begin"
+        )
+        orders.add_argument("--resume", action="store_true", help="let them go on")
+        orders.add_argument("--stop", action="store_true", help="end runs after their batches")
+        parser.add_argument(
+            "--workers",
+            type=int,
+            choices=range(1, MOST_WORKERS + 1),
+            default=1,
+            help="so many processes at once; the store is the limit, so more than 2 seldom help",
+        )
         parser.add_argument(
             "--try-again",
             nargs="+",
@@ -63,25 +140,53 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._say_what_would_go(as_json=options["json"])
             return
+        if options["pause"] or options["resume"] or options["stop"]:
+            self._give_order(options)
+            return
         self._let_be_tried_again(options["try_again"])
         try:
             content, anchor = ObjectStore.for_purge(), ObjectStore.for_anchor()
         except StoreRefused as refused:
             raise CommandError(str(refused), returncode=2) from refused
-        with tqdm(unit=" conversations", disable=None) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.total = total
-                bar.update(done - bar.n)
-
+        with stopping() as is_asked, others(options["workers"] - 1, is_asked) as beside:
             try:
-                tally = purge(content=content, anchor=anchor, clock=clock.now, progress=show)
+                with tqdm(unit=" conversations", disable=None) as bar:
+                    tally = purge(
+                        content=content,
+                        anchor=anchor,
+                        clock=clock.now,
+                        progress=partial(_show, bar),
+                        is_asked_to_stop=is_asked,
+                    )
             except PurgeStopped as stopped:
                 raise CommandError(str(stopped)) from stopped
-        beat(now=clock.now())
+        for said in beside:
+            _add(tally, said)
+        note_end(task=PURGE, now=clock.now())
+        maintain(has_destroyed=bool(tally.destroyed), clock=clock.now)
         self._say_what_was_done(tally, as_json=options["json"])
         if tally.is_braked or tally.postponed or tally.need_person:
             raise SystemExit(1)
+
+    def _give_order(self, options: dict[str, Any]) -> None:
+        """Pause, resume or stop, and say what changed."""
+        actor, now = Actor.system("operator"), clock.now()
+        if options["stop"]:
+            said: dict[str, object] = {"stopped": control.stop(actor=actor, now=now)}
+        elif options["pause"]:
+            said = {"paused": control.pause(actor=actor, now=now)}
+        else:
+            said = {"resumed": control.resume(actor=actor, now=now)}
+        if options["json"]:
+            self.stdout.write(json.dumps(said))
+            return
+        ((word, changed),) = said.items()
+        sentences = {
+            "stopped": f"{changed} runs end after the batch they are at.",
+            "paused": "Purge runs are paused." if changed else "They were paused already.",
+            "resumed": "Purge runs go on." if changed else "They were not paused.",
+        }
+        self.stdout.write(sentences[word])
 
     def _let_be_tried_again(self, conversation_ids: list[UUID]) -> None:
         released = leases.try_again(
@@ -100,6 +205,8 @@ class Command(BaseCommand):
                 f"Stopped before it began: {tally.due} are due, far more than usual. "
                 "Two people have to release it."
             )
+        if tally.is_stopped:
+            self.stdout.write("Paused, or asked to stop: the next run takes what is left.")
         self.stdout.write(
             f"{tally.destroyed} destroyed, {tally.recalled} brought back, {tally.held} held, "
             f"{tally.requested} under request, {tally.observed} only observed, "

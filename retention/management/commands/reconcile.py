@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, no_translatio
 
 from audit import clock
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
+from retention.attention import KINDS
 from retention.operations.reconcile import Findings, reconcile
 
 EXAMPLE = """
@@ -20,8 +21,9 @@ Example:
   manage.py reconcile --repair --json
 
 Looks for rows without objects, objects without rows, legal holds that the store does not have as
-they are placed, conversations that no rule covers, what is overdue, destructions that are stuck,
-and events outside their partitions. --repair tells the store again of holds that differ.
+they are placed, events outside their partitions, and all that needs a person: what no rule
+covers, what is overdue or has failed, matters to be looked at again, tasks and reminders that are
+late. --repair tells the store again of holds that differ.
 Listing needs the identity of the purge, legal holds that of web or work; what this process has no
 identity for is named as not asked.
 Exit code 0: everything fits. 1: something does not. 2: wrong use, or the servers do not answer.
@@ -85,6 +87,9 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {each}")
             if len(found) > SHOWN:
                 self.stdout.write(f"  and {len(found) - SHOWN} more")
+        for kind in KINDS:
+            if count := findings.attention.get(kind.code):
+                self.stdout.write(f"{kind.name}: {count}. {kind.advice}")
         self.stdout.write(f"{findings.events_misplaced} events outside their partitions")
         if findings.repaired:
             self.stdout.write(f"{findings.repaired} legal holds told to the store again")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,6 +14,7 @@ from django.db.models import F, QuerySet
 
 from audit.events import Actor, EventType, NewEvent, Outcome, Target
 from audit.operations import append_many
+from recordings.models import among
 from retention.models import Destruction
 from retention.models.purge import DestructionQuerySet
 from retention.operations.purge.presence import WORKER, is_there, presence
@@ -35,16 +36,16 @@ class Batch:
     def rows(self) -> QuerySet[Destruction]:
         """Those of them that are still open and still held under this token."""
         return Destruction.objects.open().filter(
-            conversation__in=self.conversation_ids, lease_token=self.token
+            among("conversation_id", self.conversation_ids), lease_token=self.token
         )
 
-    def locked(self) -> list[Destruction]:
+    def locked(self) -> QuerySet[Destruction]:
         """
         Those still ours, locked until the transaction ends; every write goes by them.
 
         Lock the conversations first: placing a hold does so in that order too.
         """
-        return list(self.rows().select_for_update().order_by("pk"))
+        return self.rows().select_for_update().order_by("pk")
 
 
 def new_token() -> int:
@@ -69,7 +70,7 @@ def lease_end(now: datetime) -> datetime:
 
 
 @transaction.atomic
-def claim(*, token: int, now: datetime) -> Batch | None:
+def claim(*, token: int, now: datetime, most: int | None = None) -> Batch | None:
     """
     Take over destructions that were begun and that nobody works at, the oldest first.
 
@@ -78,7 +79,7 @@ def claim(*, token: int, now: datetime) -> Batch | None:
     is found out and does not take the others with it. What this token has tried already waits for
     another one's turn.
 
-    Returns None if there is nothing to take.
+    At `most` so many at once. Returns None if there is nothing to take.
     """
     claimable = (
         _claimable(now=now).filter(attempts__lt=settings.PURGE_ATTEMPTS).exclude(lease_token=token)
@@ -86,10 +87,11 @@ def claim(*, token: int, now: datetime) -> Batch | None:
     first = claimable.order_by("attempts", "withdrawn_at", "pk").first()
     if first is None:
         return None
+    size = min(batch_size(first.attempts), most or settings.PURGE_BATCH_SIZE)
     rows = list(
         claimable.filter(attempts=first.attempts)
         .order_by("withdrawn_at", "pk")
-        .select_for_update(skip_locked=True)[: batch_size(first.attempts)]
+        .select_for_update(skip_locked=True)[:size]
     )
     if not rows:
         return None
@@ -165,6 +167,28 @@ def postpone(
         ]
     )
     return len(failed)
+
+
+@transaction.atomic
+def wait_for_locks(
+    *, batch: Batch, locked_until: Mapping[UUID, datetime], actor: Actor, now: datetime
+) -> int:
+    """
+    Give back those that a retention date of the store protects, to be tried again when it is over.
+
+    The try does not count: no other would have done better. Returns how many.
+    """
+    if not locked_until:
+        return 0
+    locked = list(batch.locked().filter(among("conversation_id", locked_until)))
+    for row in locked:
+        until = locked_until[row.conversation_id]
+        row.attempts = max(0, row.attempts - 1)
+        row.problem = f"The store protects it until {until:%Y-%m-%d %H:%M} UTC."
+        row.leased_until, row.next_try_at = None, until
+    Destruction.objects.bulk_update(locked, ["attempts", "problem", "leased_until", "next_try_at"])
+    append_many(events=[failure(row, actor=actor, now=now, error="store.locked") for row in locked])
+    return len(locked)
 
 
 @transaction.atomic

@@ -3,115 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from uuid import UUID
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, transaction
+from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import Exists, OuterRef
 
-from audit.events import Actor, EventType, FactValue, Outcome, Target
+from audit.checks import NotOpen, refuse_unless_open
+from audit.events import EventType, FactValue, Target
 from audit.operations import append
 from recordings.objectstore import ObjectStore, StoreError
 from retention.models import Destruction, PurgeRun
 from retention.models.purge import DestructionQuerySet
-from retention.operations.purge import leases, selection, steps
-from retention.operations.purge.deletion import OthersVanished, delete_and_confirm
+from retention.operations.purge import control, leases, selection, steps
 from retention.operations.purge.leases import Batch, Clock
+from retention.operations.purge.pace import Pace
 from retention.operations.purge.presence import RUN, is_there, number_of, presence
+from retention.operations.purge.watchdog import BatchStuck
+from retention.operations.purge.worker import ACTOR, Progress, PurgeStopped, Tally, Worker
+
+__all__ = ["Progress", "PurgeStopped", "Tally", "finish", "purge"]
 
 logger = logging.getLogger(__name__)
 
-ACTOR = Actor.system("purge")
-CLOCKS_MAY_DIFFER = timedelta(minutes=5)
-# After so many batches in a row that the store did not take, it is down.
-OUTAGE_BATCHES = 3
-
-# Told how many are done, of how many.
-Progress = Callable[[int, int], None]
+# One deletes, another writes the ledger of the next batch.
+STORE_CALLS = 2
 
 
-class PurgeStopped(Exception):
-    """The run ended before its end, and says why; another run goes on where it stopped."""
+def _say_nothing(_done: int, _total: int, /, word: str = "") -> None:
+    """Tell nobody."""
 
 
-@dataclass(slots=True)
-class Tally:
-    """What one call of the purge did."""
-
-    run_id: UUID | None = None
-    due: int = 0
-    held: int = 0
-    requested: int = 0
-    observed: int = 0
-    withdrawn: int = 0
-    recalled: int = 0
-    destroyed: int = 0
-    postponed: int = 0
-    need_person: int = 0
-    is_braked: bool = False
-
-
-@dataclass(slots=True)
-class _Worker:
-    """Who works at batches in this call: what it may use, and what it has done."""
-
-    token: int
-    content: ObjectStore
-    anchor: ObjectStore
-    clock: Clock
-    progress: Progress
-    tally: Tally = field(default_factory=Tally)
-    outages: int = 0
-
-    def finish(self, batch: Batch) -> None:
-        """Take a batch through every step it has not had yet."""
-        try:
-            self.tally.recalled += steps.destroy_keys(batch=batch, actor=ACTOR, now=self.clock())
-            steps.write_ledger(batch=batch, anchor=self.anchor, actor=ACTOR, now=self.clock())
-            confirmed = delete_and_confirm(batch=batch, store=self.content, clock=self.clock)
-        except OthersVanished as incident:
-            _raise_incident(kind="store.removed_others", clock=self.clock)
-            self._postpone(batch, str(incident), is_their_fault=False)
-            raise PurgeStopped(str(incident)) from incident
-        except StoreError as error:
-            self._postpone(batch, str(error), is_their_fault=False)
-            self.outages += 1
-            if self.outages >= OUTAGE_BATCHES:
-                raise PurgeStopped(str(error)) from error
-            return
-        self.outages = 0
-        done = steps.conclude(
-            batch=batch,
-            gone=confirmed.gone,
-            deleted_at=confirmed.deleted_at,
-            confirmed_at=confirmed.confirmed_at,
-            actor=ACTOR,
-            now=self.clock(),
-        )
-        self.tally.destroyed += len(done)
-        for problem in sorted(set(confirmed.remaining.values())):
-            left = [pk for pk, sentence in confirmed.remaining.items() if sentence == problem]
-            self._postpone(batch, problem, is_their_fault=True, conversation_ids=left)
-
-    def _postpone(
-        self,
-        batch: Batch,
-        problem: str,
-        *,
-        is_their_fault: bool,
-        conversation_ids: Sequence[UUID] | None = None,
-    ) -> None:
-        self.tally.postponed += leases.postpone(
-            batch=batch,
-            conversation_ids=conversation_ids,
-            problem=problem,
-            is_their_fault=is_their_fault,
-            actor=ACTOR,
-            now=self.clock(),
-        )
+def _never() -> bool:
+    return False
 
 
 def purge(
@@ -119,31 +44,76 @@ def purge(
     content: ObjectStore,
     anchor: ObjectStore,
     clock: Clock,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = _say_nothing,
+    is_asked_to_stop: Callable[[], bool] = _never,
 ) -> Tally:
     """
     Destroy what is due, beginning with what earlier runs left unfinished.
 
     Killed at any point, the next call finishes. Two calls at once do no harm. A call that finds
     nothing to do writes nothing. Time is asked of `clock`, the database's, as the run goes on.
+    Paused before it begins it ends at once, later it waits; asked to stop, it ends after the batch
+    it is at.
 
     Raises:
         PurgeStopped: the audit log or the database cannot be written, the store is down, its
-            clock disagrees, or it removed what it should not. The sentence says which.
+            clock disagrees, it removed what it should not, or the database was restored from a
+            backup. The sentence says which.
     """
     try:
-        _check_clocks(content, clock)
-        with leases.at_work() as token:
-            worker = _Worker(token, content, anchor, clock, progress)
-            _finish_begun(worker)
-            _close_abandoned(clock)
-            _take_due(worker)
+        refuse_unless_open()
+    except NotOpen as closed:
+        raise PurgeStopped(str(closed)) from closed
+    return _run(content, anchor, clock, progress, is_asked_to_stop)
+
+
+def finish(
+    *, content: ObjectStore, anchor: ObjectStore, clock: Clock, progress: Progress = _say_nothing
+) -> Tally:
+    """
+    Finish what was begun and take nothing more, on a database that is not open yet too.
+
+    Raises PurgeStopped: as `purge`, or it was paused.
+    """
+    if control.is_paused():
+        raise PurgeStopped("The purge is paused: let it go on first (manage.py purge --resume).")
+    return _run(content, anchor, clock, progress, _never, takes_due=False)
+
+
+def _run(
+    content: ObjectStore,
+    anchor: ObjectStore,
+    clock: Clock,
+    progress: Progress,
+    is_asked_to_stop: Callable[[], bool],
+    *,
+    takes_due: bool = True,
+) -> Tally:
+    pace = Pace(settings.PURGE_BATCH_SIZE, settings.PURGE_MAX_PER_MINUTE)
+    try:
+        with ThreadPoolExecutor(STORE_CALLS, "purge-store") as store, leases.at_work() as token:
+            worker = Worker(token, content, anchor, clock, progress, pace, is_asked_to_stop, store)
+            worker.check_clocks()
+            if control.is_paused():
+                worker.tally.is_stopped = True
+            else:
+                _finish_begun(worker)
+                _close_abandoned(clock)
+            if takes_due:
+                _take_due(worker)
     except (DatabaseError, InterfaceError) as error:
         # PostgreSQL's own text can hold a row, and with it a telephone number: it is not passed on.
         sqlstate = getattr(error.__cause__, "sqlstate", None)
         logger.error("The purge stopped: %s, SQLSTATE %s", type(error).__name__, sqlstate)
         raise PurgeStopped(
             "The database or its audit log cannot be written: nothing is destroyed without it."
+        ) from None
+    except BatchStuck:
+        # As if it had been killed: what it did last is counted as a try, and others take it over.
+        connection.close()
+        logger.error("The purge stopped: a batch did not end")
+        raise PurgeStopped(
+            "A batch did not end in time. The next run tries it in smaller ones."
         ) from None
     except StoreError as error:
         raise PurgeStopped(str(error)) from error
@@ -155,29 +125,21 @@ def _open() -> DestructionQuerySet:
     return Destruction.objects.open()
 
 
-def _check_clocks(store: ObjectStore, clock: Clock) -> None:
-    """
-    Refuse to start while the database's clock and the store's disagree.
-
-    Source: threats, T8: a clock set forward must not purge early.
-    """
-    if abs(store.server_date() - clock()) > CLOCKS_MAY_DIFFER:
-        _raise_incident(kind="clocks.disagree", clock=clock)
-        raise PurgeStopped(
-            "The clocks of the database and of the object store are more than 5 minutes apart: "
-            "set them right first."
-        )
-
-
-def _finish_begun(worker: _Worker) -> None:
+def _finish_begun(worker: Worker) -> None:
+    """Finish what other calls have begun, one batch after the other: see `leases.claim`."""
     leases.give_up_on_killers(actor=ACTOR, now=worker.clock())
-    total = _open().filter(needs_person_at=None).count()
-    while batch := leases.claim(token=worker.token, now=worker.clock()):
+    worker.total = _open().filter(needs_person_at=None).count()
+    while worker.may_go_on() and (
+        batch := leases.claim(token=worker.token, now=worker.clock(), most=worker.pace.size)
+    ):
+        worker.runs = set(batch.rows().order_by().values_list("run", flat=True).distinct())
         worker.finish(batch)
-        worker.progress(worker.tally.destroyed, max(total, worker.tally.destroyed))
+    worker.runs = set()
 
 
-def _take_due(worker: _Worker) -> None:
+def _take_due(worker: Worker) -> None:
+    if worker.tally.is_stopped:
+        return
     started_at = worker.clock()
     found = selection.counts(at=started_at)
     tally = worker.tally
@@ -197,23 +159,29 @@ def _take_due(worker: _Worker) -> None:
     if selection.is_much_more_than_usual(due=found.due, at=started_at):
         _brake(run, tally)
         return
-    already = tally.destroyed
+    worker.total = tally.destroyed + found.due
     with presence(RUN, number_of(run.pk)):
-        for ids in selection.batches(at=started_at, size=settings.PURGE_BATCH_SIZE):
-            batch = steps.withdraw(
-                run=run,
-                conversation_ids=ids,
-                token=worker.token,
-                actor=ACTOR,
-                now=worker.clock(),
-            )
-            if batch is not None:
-                tally.run_id = run.pk
-                tally.withdrawn += len(batch.conversation_ids)
-                worker.finish(batch)
-                worker.progress(tally.destroyed, already + found.due)
+        worker.finish_all(_withdrawn(worker, run))
         if tally.run_id is not None:
             _close(run, clock=worker.clock)
+
+
+def _withdrawn(worker: Worker, run: PurgeRun) -> Iterator[Batch]:
+    """Withdraw what is due at the start of the run, batch by batch."""
+    pages = selection.batches(at=run.started_at, size=lambda: worker.pace.size)
+    while worker.may_go_on() and (ids := next(pages, None)) is not None:
+        batch = steps.withdraw(
+            run=run,
+            conversation_ids=ids,
+            token=worker.token,
+            actor=ACTOR,
+            now=worker.clock(),
+        )
+        if batch is not None:
+            worker.tally.run_id = run.pk
+            worker.tally.withdrawn += len(batch.conversation_ids)
+            worker.runs = {run.pk}
+            yield batch
 
 
 @transaction.atomic
@@ -278,15 +246,3 @@ def _append_run(
         target=Target("purge_run", str(run.pk)),
         facts=facts,
     )
-
-
-def _raise_incident(*, kind: str, clock: Clock) -> None:
-    with transaction.atomic():
-        append(
-            event_type=EventType.INCIDENT_RAISED,
-            actor=ACTOR,
-            now=clock(),
-            log=None,
-            outcome=Outcome.ERROR,
-            facts={"kind": kind},
-        )

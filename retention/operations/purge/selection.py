@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db.models import Count, Max, Q
 
-from recordings.models import Conversation, StoredObject
+from recordings.models import Conversation, StoredObject, among
 from retention.models import Hold, PurgeRun
 
 USUAL_DAYS = 30
@@ -52,7 +52,7 @@ def counts(*, at: datetime) -> Counts:
     return Counts(**found, observed=everything - sum(found.values()))
 
 
-def batches(*, at: datetime, size: int) -> Iterator[list[UUID]]:
+def batches(*, at: datetime, size: Callable[[], int]) -> Iterator[list[UUID]]:
     """
     The conversations due at that time, in batches, oldest end first.
 
@@ -69,12 +69,14 @@ def batches(*, at: datetime, size: int) -> Iterator[list[UUID]]:
                 Q(destroy_after__gt=end) | Q(destroy_after=end, pk__gt=last),
                 destroy_after__gte=end,
             )
-        page = list(due.order_by("destroy_after", "pk").values_list("destroy_after", "pk")[:size])
+        page = list(
+            due.order_by("destroy_after", "pk").values_list("destroy_after", "pk")[: size()]
+        )
         if not page:
             return
         ids = [pk for _, pk in page]
         still_held = set(
-            StoredObject.objects.filter(conversation__in=ids, legal_hold=True).values_list(
+            StoredObject.objects.filter(among("conversation_id", ids), legal_hold=True).values_list(
                 "conversation_id", flat=True
             )
         )
@@ -97,7 +99,7 @@ def barred(*, at: datetime) -> list[Barred]:
     active = Hold.objects.filter(lifted_at=None, conversation__in=list(matters))
     for conversation_id, matter_id in active.values_list("conversation_id", "matter_id"):
         matters[conversation_id].append(matter_id)
-    return [Barred(pk, tuple(sorted(found))) for pk, found in matters.items()]
+    return [Barred(pk, tuple(sorted(set(found)))) for pk, found in matters.items()]
 
 
 def is_much_more_than_usual(*, due: int, at: datetime) -> bool:
