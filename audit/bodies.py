@@ -11,7 +11,8 @@ from uuid_utils.compat import uuid7
 
 from audit import canonical, request_id
 from audit.events import EventRefused, NewEvent, is_reference, log_name
-from audit.registry import REGISTRY, EventRule, checked_fact, instant
+from audit.fact_forms import instant
+from audit.registry import REGISTRY, EventRule, checked_fact
 
 BODY_VERSION = 1
 LARGEST_BODY_BYTES = 65_535

@@ -14,8 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audit.events import EventType, Outcome, is_uuid
+from audit.fact_forms import FactKind
 from audit.models import AuditDetail, Event
-from audit.registry import FACTS, REGISTRY, FactKind
+from audit.registry import FACTS, REGISTRY
 
 OUTCOMES = {
     Outcome.ALLOW: gettext_lazy("Allowed"),

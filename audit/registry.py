@@ -69,6 +69,8 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "play": (K.UUID, _("Listening")),
     "previous": (K.DIGEST, _("Previous key")),
     "priority": (K.COUNT, _("Priority")),
+    "proposal": (K.UUID, _("Proposal")),
+    "proposer": (K.UUID, _("Proposed by")),
     "quarantined": (K.UUID, _("Quarantined item")),
     "reason": (K.CODE, _("Reason")),
     "renditions": (K.COUNT, _("Renditions")),
@@ -90,6 +92,7 @@ FACTS: dict[str, tuple[FactKind, Promise | str]] = {
     "team": (K.UUID, _("Team")),
     "teams": (K.UUIDS, _("Teams")),
     "too_late": (K.COUNT, _("Came too late")),
+    "urgency": (K.CODE, _("Urgency")),
     "until": (K.INSTANT, _("Until")),
     "user": (K.UUID, _("Person")),
     "uses": (K.COUNT, _("Permitted uses")),
@@ -136,6 +139,7 @@ def _rule(
 T = EventType
 _LISTING = "count filters page words teams controllers"
 _RULE_FACTS = "version rule months days legal_basis changed kind conversations destroy_after from"
+_TWO = " proposal proposer"
 _HOLD_FACTS = (
     "matter hold criterion lifting conversations too_late state objects versions failed reason "
     "method"
@@ -169,7 +173,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.QUARANTINE_DESTROYED: _rule(
         _("An item in quarantine was destroyed"), "source versions bytes"
     ),
-    T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason"),
+    T.SOURCE_RELEASED: _rule(_("A source was released from observation"), "source reason" + _TWO),
     T.CONVERSATIONS_LISTED: _rule(_("Conversations were listed"), _LISTING, needs="purpose"),
     T.CONVERSATIONS_SEARCHED: _rule(_("Conversations were searched"), _LISTING, needs="purpose"),
     T.CONVERSATION_VIEWED: _rule(
@@ -205,14 +209,29 @@ REGISTRY: Mapping[EventType, EventRule] = {
         "rules uses destroy_after state reason rule",
         needs="conversation",
     ),
-    T.RULE_CREATED: _rule(_("A retention rule was created"), _RULE_FACTS + " priority"),
-    T.RULE_CHANGED: _rule(_("A retention rule was changed"), _RULE_FACTS + " priority"),
-    T.RULE_RETIRED: _rule(_("A retention rule was retired"), _RULE_FACTS + " reason"),
+    T.RULE_CREATED: _rule(_("A retention rule was created"), _RULE_FACTS + " priority" + _TWO),
+    T.RULE_CHANGED: _rule(_("A retention rule was changed"), _RULE_FACTS + " priority" + _TWO),
+    T.RULE_RETIRED: _rule(_("A retention rule was retired"), _RULE_FACTS + " reason" + _TWO),
     T.PURPOSE_LIMIT_CHANGED: _rule(
-        _("The limits of a purpose were changed"), "months days changed version legal_basis"
+        _("The limits of a purpose were changed"),
+        "months days changed version legal_basis from" + _TWO,
     ),
     T.SIMULATION_REQUESTED: _rule(_("A change of rules was simulated"), "rules count"),
     T.SIMULATION_VIEWED: _rule(_("A simulated change of rules was looked at"), "rules count"),
+    T.PROPOSAL_MADE: _rule(
+        _("Something was proposed that a second person decides"),
+        _RULE_FACTS + " urgency source run due",
+    ),
+    T.PROPOSAL_REFUSED: _rule(_("A second person refused what was proposed"), "kind rule state"),
+    T.PROPOSAL_TAKEN_BACK: _rule(_("What was proposed was taken back"), "kind rule state"),
+    T.APPROVAL_REFUSED: _rule(
+        _("Deciding alone what needs two persons was refused"), "kind reason", DENY
+    ),
+    T.RULE_HASTENED: _rule(
+        _("A shortening was put in force without its cooling time"), "urgency from" + _TWO
+    ),
+    T.RULES_ENFORCED: _rule(_("The time of rules that waited has come"), "from"),
+    T.RULES_RELEASED: _rule(_("A company's rules were released from observation"), _TWO),
     T.PRIVACY_NOTICE_RECORDED: _rule(_("A privacy notice was recorded"), "from changed"),
     T.BUSINESS_EVENT_RECORDED: _rule(
         _("The end of a contract or the closing of a claim was recorded"), "kind from conversations"
@@ -275,6 +294,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     T.PURGE_RUN_STARTED: _rule(_("A purge run started"), _RUN_FACTS),
     T.PURGE_RUN_FINISHED: _rule(_("A purge run finished"), _RUN_FACTS, ALLOW, ERROR),
     T.PURGE_RUN_BRAKED: _rule(_("A purge run was stopped by the brake"), _RUN_FACTS, DENY),
+    T.PURGE_RUN_RELEASED: _rule(_("A purge run that was stopped was released"), "due" + _TWO),
     T.PURGE_RUN_STOPPED: _rule(_("A purge run was asked to stop after its batch")),
     T.PURGE_PAUSED: _rule(_("Purge runs were paused")),
     T.PURGE_RESUMED: _rule(_("Purge runs were let go on")),

@@ -14,7 +14,8 @@ from audit import clock
 from audit.events import Actor
 from audit.operations import open_log
 from bench.stage import Stage
-from retention.operations.rules import Draft, create_rule
+from retention.operations.rules import Draft
+from retention.operations.set_up import put_rule_in_force
 
 ACTOR = Actor.system("bench")
 TEAMS = 40
@@ -77,12 +78,11 @@ def make_centre(stage: Stage) -> Centre:
         name: _reader(name, hears=hears, controller=controller, coaching=coaching)
         for name, hears in readers.items()
     }
-    version = create_rule(
+    version = put_rule_in_force(
         controller=controller,
         purpose=coaching,
         name="Coaching",
         draft=Draft(keep_months=KEEP_MONTHS, keep_days=0, legal_basis="6.1.f", queues=()),
-        user=_officer(controller),
         now=clock.now(),
     )
     return Centre(
@@ -96,20 +96,6 @@ def make_centre(stage: Stage) -> Centre:
         reader_of_all=made["all"],
         reader_of_old=made["old"],
     )
-
-
-def _officer(controller: Controller) -> User:
-    user = User.objects.create_user("officer@example.com", full_name="Olga Officer")
-    now = clock.now()
-    assign_role(
-        user=user,
-        role=Role.COMPLIANCE_OFFICER,
-        controller=controller,
-        until_at=now + YEAR,
-        actor=ACTOR,
-        now=now,
-    )
-    return user
 
 
 def _reader(name: str, *, hears: Iterable[Team], controller: Controller, coaching: Purpose) -> User:

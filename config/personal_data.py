@@ -227,13 +227,22 @@ PERSONAL_DATA: dict[str, Declaration] = {
         _EVIDENCE,
         none="id rule number is_retired in_force_from kinds teams queues directions outcomes "
         "languages tags shortest_seconds longest_seconds is_exclusion trigger keep_months "
-        "keep_days cap_months legal_basis statute article_9_condition created_at",
-        staff_reference="created_by",
+        "keep_days cap_months legal_basis statute article_9_condition created_at proposal "
+        "is_shortening urgency taken_back_at",
+        staff_reference="created_by approved_by taken_back_by",
     ),
     "retention.PurposeLimit": _declare(
-        _STAYS,
-        none="id controller purpose floor_months ceiling_months source number in_force_from "
-        "created_at",
+        _EVIDENCE,
+        none="id controller purpose number floor_months ceiling_months source in_force_from "
+        "created_at proposal is_shortening urgency taken_back_at",
+        staff_reference="created_by approved_by taken_back_by",
+    ),
+    "retention.Proposal": _declare(
+        _EVIDENCE,
+        none="id deed controller purpose rule source run name terms based_on wanted_from urgency "
+        "proposed_at state decided_at used_at",
+        text="reason decision_reason",
+        staff_reference="proposed_by decided_by",
     ),
     "retention.Recomputation": _declare(
         _STAYS,
@@ -242,8 +251,8 @@ PERSONAL_DATA: dict[str, Declaration] = {
     ),
     "retention.Simulation": _declare(
         _NOT_YET,
-        none="id controllers changes at asked_at heartbeat_at finished_at needs_person_at attempts "
-        "done_count total_count",
+        none="id proposal controllers changes at asked_at heartbeat_at finished_at needs_person_at "
+        "attempts done_count total_count",
         contact="result",
         staff_reference="asked_by",
     ),

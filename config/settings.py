@@ -189,6 +189,9 @@ PURGE_ATTEMPTS = 3
 SEAWEEDFS_MASTER_URL = env.str("SEAWEEDFS_MASTER_URL", default="")
 PURGE_BRAKE_FACTOR = 3
 PURGE_BRAKE_MINIMUM = env.int("PURGE_BRAKE_MINIMUM", default=1000)
+RULE_COOLING_DAYS = env.int("RULE_COOLING_DAYS", default=7)
+if RULE_COOLING_DAYS < 7 and not DEMO:
+    raise ImproperlyConfigured("RULE_COOLING_DAYS is 7 at least: a shorter rule must not hurry.")
 CERTIFICATE_KEPT_YEARS = env.int("CERTIFICATE_KEPT_YEARS", default=10)
 BUSINESS_EVENT_KEPT_DAYS = env.int("BUSINESS_EVENT_KEPT_DAYS", default=730)
 # How long the oldest backup of the database can be restored, and a copy of the keyring.

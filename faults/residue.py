@@ -34,7 +34,7 @@ from faults.outcome import Outcome
 from recordings.models import Conversation, Dialog, Party, Rendition, StoredObject
 from recordings.objectstore import ObjectStore
 from retention.models import PurgeRun
-from retention.queries import maintenance_of
+from retention.run_queries import maintenance_of
 from tests.harness.visitors import Visitor
 from tests.harness.worker import ring, working
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
-from django.db import connection
-from django.db.models import Count, Max, Min, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -25,11 +24,11 @@ from retention.models import (
     Lifting,
     Matter,
     Notice,
+    Proposal,
     PurgeRun,
     Recomputation,
-    TaskEnd,
 )
-from retention.operations.timetable import PURGE
+from retention.timetable import task_ends
 
 # What runs every minute, or at once, is late after so long.
 PATIENCE = timedelta(minutes=15)
@@ -195,6 +194,18 @@ def _liftings(asked: Asked) -> Found:
     return _found(waiting, "proposed_at")
 
 
+def _rule_proposals(asked: Asked) -> Found:
+    return _found(asked.of_mine(Proposal.objects.open().of_rules()), "proposed_at")
+
+
+def _releases(asked: Asked) -> Found:
+    """Of companies, and of a run, which is one for the installation."""
+    waiting = Proposal.objects.open().of_releases()
+    if asked.controllers is not None:
+        waiting = waiting.filter(Q(controller__in=asked.controllers) | Q(controller=None))
+    return _found(waiting, "proposed_at")
+
+
 def _unsent(asked: Asked) -> Found:
     late = Notice.objects.filter(sent_at=None, noted_at__lte=asked.at - LETTER_PATIENCE)
     return _found(asked.of_mine(late), "noted_at")
@@ -207,27 +218,6 @@ def _late_tasks(asked: Asked) -> Found:
         if asked.at - last > interval * 1.25 + timedelta(minutes=5)
     }
     return Found(len(late), min(late.values(), default=None), tuple(late))
-
-
-def task_ends(*, at: datetime) -> dict[str, tuple[datetime, timedelta]]:
-    """
-    When each task of the timetable was last done, and how often it should be.
-
-    One that never was counts from the last change of the database's tables: installing, upgrading.
-    """
-    known = dict(TaskEnd.objects.values_list("task", "ended_at"))
-    running = PurgeRun.objects.filter(state=PurgeRun.State.RUNNING)
-    alive_at: datetime | None = running.aggregate(last=Max("heartbeat_at"))["last"]
-    if alive_at is not None:
-        known[PURGE] = max(known.get(PURGE, alive_at), alive_at)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT coalesce(max(applied), %s) FROM django_migrations", [at])
-        (upgraded_at,) = cursor.fetchone()
-    timetable = cast("Iterable[dict[str, Any]]", settings.CELERY_BEAT_SCHEDULE.values())
-    return {
-        entry["task"]: (known.get(entry["task"], upgraded_at), timedelta(seconds=entry["schedule"]))
-        for entry in timetable
-    }
 
 
 def _unsealed(asked: Asked) -> Found:
@@ -266,7 +256,7 @@ KINDS = (
     Kind(
         "braked",
         _("Purge run stopped: much larger than usual"),
-        _("Look why so much is due. Two people have to release it."),
+        _("Look why so much is due. One person proposes its release on its page, another agrees."),
         _braked,
         page="retention:purge_runs",
     ),
@@ -361,6 +351,22 @@ KINDS = (
         is_stuck=False,
     ),
     Kind(
+        "rule_proposals",
+        _("Changes of rules that wait for a second person"),
+        _("Approve or refuse it, or take the proposal back."),
+        _rule_proposals,
+        page="retention:rules",
+        is_stuck=False,
+    ),
+    Kind(
+        "releases",
+        _("Releases that wait for a second person"),
+        _("Approve or refuse it, or take the proposal back."),
+        _releases,
+        page="retention:purge_runs",
+        is_stuck=False,
+    ),
+    Kind(
         "to_review",
         _("Matters to be looked at again"),
         _("Look whether the reason to hold still stands, and say until when it does."),
@@ -371,7 +377,7 @@ KINDS = (
     Kind(
         "observed",
         _("Conversations past their end whose source or company is only observed"),
-        _("Compare what the purge would take with what it should, and release the source."),
+        _("Compare what the purge would take with what it should; two people release the source."),
         _observed,
         page="retention:purge_runs",
         is_stuck=False,

@@ -12,8 +12,8 @@ from typing import Any
 from django.conf import settings
 
 from audit import canonical
+from audit.fact_forms import instant
 from audit.proofs import SealedEvent, Witness
-from audit.registry import instant
 from retention.models import Certificate, Destruction, PurgeRun, RuleVersion
 
 # 2 says of each key when its last copy lapses.
@@ -108,9 +108,11 @@ def fields_of(
                     "number": version.number,
                     "legal_basis": version.legal_basis,
                     "in_force_from": _instant(version.in_force_from),
-                    "approved_by": [str(version.created_by.reference)]
-                    if version.created_by
-                    else [],
+                    "approved_by": [
+                        str(person.reference)
+                        for person in (version.created_by, version.approved_by)
+                        if person
+                    ],
                 }
                 for version in rules
             ],

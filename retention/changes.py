@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Field
@@ -15,11 +15,9 @@ from uuid_utils.compat import uuid7
 from accounts.models import Controller, Purpose
 from audit import canonical
 from retention.matching import Limit, Terms
-from retention.models import RetentionRule, RuleVersion
+from retention.models import Proposal, RetentionRule, RuleVersion
+from retention.operations.rules import Draft, draft_of_terms
 from retention.queries import RuleBook, rule_book, terms_of
-
-if TYPE_CHECKING:
-    from retention.operations.rules import Draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,17 @@ class LimitChange:
     purpose: Purpose
     floor_months: int | None
     ceiling_months: int | None
+
+
+def change_of(proposal: Proposal) -> RuleChange | LimitChange:
+    """What the proposal, which is of rules or limits, would change."""
+    controller, purpose, terms = proposal.controller, proposal.purpose, proposal.terms
+    assert controller is not None and purpose is not None
+    if proposal.deed == Proposal.Deed.SET_LIMIT:
+        return LimitChange(controller, purpose, terms["floor_months"], terms["ceiling_months"])
+    is_retirement = proposal.deed == Proposal.Deed.RETIRE_RULE
+    draft = None if is_retirement else draft_of_terms(terms)
+    return RuleChange(controller, purpose, draft, proposal.rule, proposal.name)
 
 
 def dumps(changes: Iterable[RuleChange | LimitChange]) -> str:

@@ -69,6 +69,16 @@ def can_fall_short(*, months: int, days: int, limit_months: int) -> bool:
     )
 
 
+@cache
+def can_end_earlier(time: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether months and days can end on an earlier date than other ones from some day."""
+    return any(
+        later_date(day=day, months=time[0], days=time[1])
+        < later_date(day=day, months=other[0], days=other[1])
+        for day in _LEAP_CYCLE
+    )
+
+
 def _instant(wall: datetime, zone: ZoneInfo) -> datetime:
     """The UTC instant at which the zone's clocks show the naive wall time, as `due_at` says."""
     # fold=1 means the later of two; in a gap it means the offset from after the gap, and that

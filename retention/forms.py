@@ -12,8 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue
 from retention.due_dates import begins_at
-from retention.models import Disposition
+from retention.models import Disposition, Urgency
 from retention.operations.contradictions import LONGEST_MONTHS, Problem
+from retention.operations.proposing import Intent
 
 if TYPE_CHECKING:
     QueuesField = forms.ModelMultipleChoiceField[Queue]
@@ -21,12 +22,13 @@ else:
     QueuesField = forms.ModelMultipleChoiceField
 
 
-def date_field(label: Any, *, required: bool = True) -> forms.DateField:
+def date_field(label: Any, *, required: bool = True, help_text: Any = "") -> forms.DateField:
     """A day, as a browser picks it."""
     # A browser sends dates of date fields in this form, whatever the language.
     return forms.DateField(
         label=label,
         required=required,
+        help_text=help_text,
         widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
         input_formats=["%Y-%m-%d"],
     )
@@ -58,7 +60,50 @@ class QueueChoices(QueuesField):
         return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
 
 
-class LimitForm(WithProblems):
+class ReasonForm(WithProblems):
+    """Why something is proposed or decided; the other of the two persons reads it."""
+
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=_("The second person reads it. Name nobody."),
+    )
+
+
+class IntentForm(ReasonForm):
+    """From when what is proposed shall speak, and why."""
+
+    wanted_from = date_field(
+        _("In force from"),
+        required=False,
+        help_text=_("Empty: as soon as it may. What shortens waits for its cooling time anyway."),
+    )
+    urgency = forms.ChoiceField(
+        label=_("Urgent"),
+        required=False,
+        choices=[("", _("No")), *Urgency.choices],
+        help_text=_("Takes effect without cooling time, and is marked so for good."),
+    )
+
+    field_order: Sequence[str] | None = ("wanted_from", "urgency", "reason")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What is only simulated is not proposed yet.
+        self.fields["reason"].required = "simulate" not in self.data
+
+    def intent(self, controller: Controller) -> Intent:
+        """What was filled in; a date begins at midnight in the company's zone."""
+        said = self.cleaned_data
+        return Intent(
+            reason=said["reason"],
+            wanted_from=start_of(said["wanted_from"], controller),
+            urgency=said["urgency"],
+        )
+
+
+class LimitForm(IntentForm):
     """The shortest and the longest that a purpose allows at a company."""
 
     controller = forms.ModelChoiceField(label=_("Company"), queryset=Controller.objects.none())
@@ -71,6 +116,11 @@ class LimitForm(WithProblems):
     )
     source = forms.CharField(
         label=_("Rests on"), max_length=300, help_text=_("The statute or decision it rests on.")
+    )
+
+    field_order = (
+        *("controller", "purpose", "floor_months", "ceiling_months", "source"),
+        *("wanted_from", "urgency", "reason"),
     )
 
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ _READ = [
     ("SELECT", "TABLE retention_matter"),
     ("SELECT", "TABLE retention_matterhandler"),
     ("SELECT", "TABLE retention_matterreview"),
+    ("SELECT", "TABLE retention_proposal"),
     ("SELECT", "TABLE retention_purgepause"),
     ("SELECT", "TABLE retention_purgerun"),
     ("SELECT", "TABLE retention_purposelimit"),
@@ -46,9 +47,15 @@ _CONTROL = [
 ]
 _RULE = [
     ("INSERT, UPDATE", "TABLE retention_retentionrule"),
-    # A version is never changed, only followed by another.
-    ("INSERT", "TABLE retention_ruleversion"),
-    ("INSERT", "TABLE retention_purposelimit"),
+    # What is law is never changed, only followed by another, or taken back before it speaks.
+    ("INSERT, UPDATE (taken_back_at, taken_back_by_id)", "TABLE retention_ruleversion"),
+    ("INSERT, UPDATE (taken_back_at, taken_back_by_id)", "TABLE retention_purposelimit"),
+    (
+        "INSERT, UPDATE (state, decided_at, decided_by_id, decision_reason)",
+        "TABLE retention_proposal",
+    ),
+    ("UPDATE (released_at)", "TABLE accounts_source"),
+    ("UPDATE (rules_released_at)", "TABLE accounts_controller"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
     ("INSERT", "TABLE retention_simulation"),
 ]
@@ -90,6 +97,7 @@ _PURGE = [
     ("INSERT, UPDATE", "TABLE retention_purgerun"),
     ("INSERT, UPDATE (ended_at, ended_by)", "TABLE retention_purgepause"),
     ("MAINTAIN", "TABLE retention_destruction"),
+    ("UPDATE (used_at)", "TABLE retention_proposal"),
     ("USAGE", "SEQUENCE retention_lease_token"),
     ("INSERT, UPDATE (contradicted)", "TABLE retention_ledgerentry"),
     # For `reconcile`: events that no partition was made for.

@@ -197,7 +197,7 @@ def _as_covered(conversation: Conversation, event: Event) -> dict[UUID, NewUse]:
     named = {UUID(version) for version in _facts(event).get("rules", ())}
     versions = RuleVersion.objects.filter(pk__in=named)
     # A capture that came to it after a change of rules went by the change.
-    covered_at = max([event.happened_at, *(version.created_at for version in versions)])
+    covered_at = max([event.happened_at, *(version.in_force_from for version in versions)])
     book = rule_book(controller=conversation.controller, at=covered_at, events_at=event.happened_at)
     uses = uses_from(decisions_for(conversation, book=book), conversation=conversation)
     return {use.purpose: use for use in uses if use.authority in named}

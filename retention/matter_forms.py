@@ -46,16 +46,6 @@ class ReviewForm(WithProblems):
     )
 
 
-class ReasonForm(WithProblems):
-    """Why something is proposed; the second person reads it."""
-
-    reason = forms.CharField(
-        label=_("Reason"),
-        widget=forms.Textarea,
-        help_text=_("The second person reads it. Name nobody."),
-    )
-
-
 class CriterionForm(WithProblems):
     """What is to be held by what it is like; all that is said must match."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from retention.attention import Asked, look, task_ends
+from retention.attention import Asked, look
+from retention.timetable import task_ends
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -19,8 +19,12 @@ def check_can_read(*, user: User, controller: Controller) -> None:
     _check(user, "retention.read", controller)
 
 
-def check_can_change_rules(*, user: User, controller: Controller) -> None:
-    """Raise NotEntitled unless the person may change the company's rules and limits."""
+def check_can_change_rules(*, user: User, controller: Controller | None) -> None:
+    """
+    Raise NotEntitled unless the person may propose and approve the company's rules and limits.
+
+    None is the whole installation: what concerns the conversations of every company.
+    """
     _check(user, "retention.change_rules", controller)
 
 
@@ -39,6 +43,6 @@ def check_can_agree_to_dispose(*, user: User, controller: Controller) -> None:
     _check(user, "retention.agree_to_dispose", controller)
 
 
-def _check(user: User, permission: str, controller: Controller) -> None:
+def _check(user: User, permission: str, controller: Controller | None) -> None:
     if not user.has_perm(permission, controller):
         raise NotEntitled

@@ -1,37 +1,36 @@
-"""Questions about rules, what they give, what they leave out, and how purge runs stand."""
+"""Questions about rules, what they give, and what they leave out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
+from django.db.models import Exists, Max, OuterRef, Q, QuerySet
 
-from accounts.models import Controller, NoticedTime, PrivacyNotice, RoleAssignment, User
+from accounts.models import (
+    Controller,
+    NoticedTime,
+    PrivacyNotice,
+    Purpose,
+    RoleAssignment,
+    User,
+)
 from accounts.roles import Role
-from audit.events import INSTALLATION, EventType, Outcome
-from audit.models import Event
-from recordings.models import Conversation, Segment
+from recordings.models import Conversation, PermittedUse, Segment
 from retention.contacts import contact_of
 from retention.matching import ENDED_AT, Decision, Limit, Matchers, Terms, decide
 from retention.models import (
-    Certificate,
-    Destruction,
     Disposition,
-    PurgeRun,
+    Proposal,
     PurposeLimit,
     Recomputation,
     RetentionRule,
     RuleVersion,
 )
-
-# How many lines of a certificate are read together.
-LINES_TOGETHER = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,15 +130,14 @@ def _terms_until(*, controller: Controller, at: datetime) -> list[Terms]:
 
 
 def last_change(controller: Controller) -> datetime | None:
-    """When the controller's rules or limits were last changed."""
-    found = [
-        changes.aggregate(last=Max("created_at"))["last"]
-        for changes in (
-            RuleVersion.objects.filter(rule__controller=controller),
-            PurposeLimit.objects.filter(controller=controller),
-        )
-    ]
-    return max((last for last in found if last is not None), default=None)
+    """
+    When what is kept was last asked to be covered anew, because other rules were in force.
+
+    What was approved and does not speak yet is no change.
+    """
+    found = Recomputation.objects.filter(controller=controller).aggregate(last=Max("requested_at"))
+    last: datetime | None = found["last"]
+    return last
 
 
 def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:
@@ -199,46 +197,81 @@ def _matches(terms: Terms) -> Q:
 
 @dataclass(frozen=True, slots=True)
 class RuleRow:
-    """A rule with the version that speaks now, else its newest."""
+    """A rule with the version that speaks now, else its newest; and those that will speak."""
 
     rule: RetentionRule
     version: RuleVersion
     is_in_force: bool
+    waiting: tuple[RuleVersion, ...]
 
 
 def rules_of(*, controllers: Collection[Controller], at: datetime) -> list[RuleRow]:
     """The controllers' rules by company and name, those retired last."""
     newest: dict[UUID, RuleVersion] = {}
     speaking: dict[UUID, RuleVersion] = {}
-    versions = (
-        RuleVersion.objects.filter(rule__controller__in=controllers)
-        .select_related("rule__controller", "rule__purpose")
-        .order_by("rule__controller__name", "rule__name", "number")
+    waiting: dict[UUID, list[RuleVersion]] = {}
+    versions = RuleVersion.objects.filter(rule__controller__in=controllers).select_related(
+        "rule__controller", "rule__purpose"
     )
-    for version in versions:
+    for version in versions.filter(taken_back_at=None).order_by(
+        "rule__controller__name", "rule__name", "number"
+    ):
         newest[version.rule_id] = version
         if version.in_force_from <= at:
             speaking[version.rule_id] = version
+    for version in versions.waiting(at=at).order_by("in_force_from"):
+        waiting.setdefault(version.rule_id, []).append(version)
     rows = []
     for rule_id, last in newest.items():
         version = speaking.get(rule_id, last)
         in_force = rule_id in speaking and not version.is_retired
-        rows.append(RuleRow(version.rule, version, in_force))
+        later = tuple(one for one in waiting.get(rule_id, ()) if one != version)
+        rows.append(RuleRow(version.rule, version, in_force, later))
     return sorted(rows, key=lambda row: row.version.is_retired)
 
 
 def newest_version(rule: RetentionRule) -> RuleVersion:
-    """The last version of the rule, whether or not it speaks yet."""
-    return rule.versions.select_related("rule").latest("number")
+    """The last version of the rule that stands, whether or not it speaks yet."""
+    versions = rule.versions.select_related("rule")
+    standing = versions.filter(taken_back_at=None).order_by("-number").first()
+    return standing or versions.latest("number")
 
 
-def limits_of(*, controllers: Collection[Controller]) -> QuerySet[PurposeLimit]:
-    """The newest floors and ceilings by company and purpose."""
+def limits_of(*, controllers: Collection[Controller], at: datetime) -> QuerySet[PurposeLimit]:
+    """The floors and ceilings in force by company and purpose."""
     return (
-        PurposeLimit.objects.newest()
+        PurposeLimit.objects.in_force(at=at)
         .filter(controller__in=controllers)
         .select_related("controller", "purpose")
         .order_by("controller__name", "purpose__code")
+    )
+
+
+def newest_limit(*, controller: Controller, purpose: Purpose) -> PurposeLimit | None:
+    """The last limit of the purpose that stands, whether or not it speaks yet."""
+    limits = PurposeLimit.objects.filter(controller=controller, purpose=purpose)
+    return limits.filter(taken_back_at=None).order_by("-number").first()
+
+
+def used_for(purpose: Purpose, *, controller: Controller) -> QuerySet[Conversation]:
+    """What is kept of the controller and has a use for the purpose by a rule."""
+    uses = PermittedUse.objects.filter(
+        conversation=OuterRef("pk"),
+        purpose=purpose,
+        authority_kind=PermittedUse.AuthorityKind.RULE,
+    )
+    return Conversation.objects.kept().filter(Exists(uses), controller=controller)
+
+
+def proposals_of(
+    *, controllers: Collection[Controller], deeds: Collection[Proposal.Deed]
+) -> QuerySet[Proposal]:
+    """The proposals about these companies that await a second person, oldest first."""
+    return (
+        Proposal.objects.open()
+        .filter(controller__in=controllers, deed__in=deeds)
+        .select_related("controller", "purpose", "proposed_by")
+        .order_by("proposed_at")
     )
 
 
@@ -284,7 +317,7 @@ def decide_before(conversation: Conversation) -> datetime:
     )
 
 
-def proposals_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition]:
+def dispositions_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition]:
     """What is proposed for things that wait for a decision and not carried out, oldest first."""
     return (
         Disposition.objects.open()
@@ -292,104 +325,6 @@ def proposals_of(*, controllers: Collection[Controller]) -> QuerySet[Disposition
         .select_related("controller", "proposed_by")
         .order_by("proposed_at")
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RunCounts:
-    """How many conversations of a run stand where."""
-
-    begun: int = 0
-    concluded: int = 0
-    recalled: int = 0
-    person: int = 0
-
-    @property
-    def going(self) -> int:
-        """Those withdrawn whose destruction is not concluded."""
-        return self.begun - self.concluded - self.recalled
-
-
-def run_counts(
-    runs: Collection[PurgeRun], *, controllers: Collection[Controller]
-) -> dict[UUID, RunCounts]:
-    """
-    Count each run's destructions of these controllers by where they stand, by run.
-
-    A run is one for the whole installation: that it took place is no secret, what it destroyed of
-    another company is.
-    """
-    rows = (
-        Destruction.objects.filter(run__in=runs, controller__in=controllers)
-        .order_by()
-        .values("run_id")
-        .annotate(
-            begun=Count("pk"),
-            concluded=Count("pk", filter=Q(concluded_at__isnull=False)),
-            recalled=Count("pk", filter=Q(recalled_at__isnull=False)),
-            person=Count("pk", filter=Q(needs_person_at__isnull=False, concluded_at=None)),
-        )
-    )
-    found = {
-        row["run_id"]: RunCounts(row["begun"], row["concluded"], row["recalled"], row["person"])
-        for row in rows
-    }
-    return {run.pk: found.get(run.pk, RunCounts()) for run in runs}
-
-
-def destructions_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Destruction]:
-    """What the run did to conversations of these controllers, in the order it began."""
-    return run.destructions.filter(controller__in=controllers).order_by("withdrawn_at", "pk")
-
-
-@dataclass(frozen=True, slots=True)
-class Maintenance:
-    """What was cleared away after a run, when, and whether all of it was; `store` is a code."""
-
-    at: datetime
-    tables: int
-    store: str
-    is_done: bool
-
-
-def maintenance_of(run: PurgeRun) -> Maintenance | None:
-    """The newest maintenance that followed a run, as the log has it; None before the first."""
-    event = (
-        Event.objects.filter(
-            log=INSTALLATION, target=str(run.pk), event_type=EventType.PURGE_RUN_MAINTAINED
-        )
-        .order_by("-happened_at", "-id")
-        .first()
-    )
-    if event is None:
-        return None
-    facts = json.loads(event.body)["x"]
-    return Maintenance(
-        at=event.happened_at,
-        tables=facts["tables"],
-        store=facts["state"],
-        is_done=event.outcome == Outcome.ALLOW,
-    )
-
-
-def certificates_of(run: PurgeRun, *, controllers: Collection[Controller]) -> QuerySet[Certificate]:
-    """The run's certificates for these controllers, sealed or awaiting their seal."""
-    return (
-        run.certificates.filter(controller__in=controllers)
-        .select_related("controller")
-        .order_by("controller__name", "number")
-    )
-
-
-def lines_of(certificate: Certificate, *, after: int = -1) -> Iterator[str]:
-    """The lines of a certificate in the order of the log, read a few at a time."""
-    reached: int | None = after
-    while True:
-        rows = certificate.lines.filter(leaf_index__gt=reached).order_by("leaf_index")
-        page = list(rows.values_list("leaf_index", "line")[:LINES_TOGETHER])
-        if not page:
-            return
-        yield from (line for _, line in page)
-        reached = page[-1][0]
 
 
 def case_handlers(controller: Controller, *, at: datetime) -> QuerySet[User]:

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Team
 from recordings.models import Conversation
-from retention.forms import QueueChoices, WithProblems, narrow_to
+from retention.forms import IntentForm, QueueChoices, WithProblems, narrow_to
 from retention.models import RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, LONGEST_SECONDS
 from retention.operations.rules import Draft, draft_from
@@ -26,6 +26,7 @@ GROUPS: tuple[tuple[str | Promise, tuple[str, ...]], ...] = (
     (_("Only some of these"), DETAILS),
     (_("How long"), ("is_exclusion", "keep_months", "keep_days", "trigger", "cap_months")),
     (_("On what it rests"), ("legal_basis", "statute", "article_9_condition")),
+    (_("From when, and why"), ("wanted_from", "urgency", "reason")),
 )
 
 
@@ -180,7 +181,13 @@ class TermsForm(WithProblems):
             yield Group(title, fields, is_folded=names is DETAILS, is_open=is_used)
 
 
-class NewRuleForm(TermsForm):
+class VersionForm(IntentForm, TermsForm):
+    """A version that is proposed: what it says, from when and why."""
+
+    field_order: Sequence[str] | None = None
+
+
+class NewRuleForm(VersionForm):
     """A rule that is to be."""
 
     name = forms.CharField(label=_("Name"), max_length=200)
@@ -194,7 +201,7 @@ class NewRuleForm(TermsForm):
         narrow_to(self.fields["controller"], controllers)
 
 
-class ChangedRuleForm(TermsForm):
+class ChangedRuleForm(VersionForm):
     """A further version of a rule; `based_on` is the one that was looked at."""
 
     based_on = forms.IntegerField(widget=forms.HiddenInput)

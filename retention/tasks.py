@@ -20,6 +20,7 @@ from retention.operations import (
     reminders,
     simulate,
 )
+from retention.operations.coming_into_force import come_into_force
 from retention.operations.criteria import apply_next
 from retention.operations.liftings import lift_next
 from retention.operations.purge.maintenance import maintain
@@ -81,6 +82,7 @@ def sweep_holds() -> None:
 @shared_task(acks_late=True, throws=(KeyringUnavailable,))
 def recompute_uses() -> None:
     """Cover conversations anew whose rules have changed, until all are done."""
+    come_into_force(now=clock.now())
     keyring = FileKeyring.from_settings()
     while recompute_next(now=clock.now(), keyring=keyring):
         pass

@@ -18,6 +18,21 @@ urlpatterns = [
         views.simulation_progress,
         name="simulation_progress",
     ),
+    path("proposals/<uuid:proposal_id>/", views.proposal, name="proposal"),
+    path("proposals/<uuid:proposal_id>/approve/", views.proposal_approve, name="proposal_approve"),
+    path("proposals/<uuid:proposal_id>/refuse/", views.proposal_refuse, name="proposal_refuse"),
+    path(
+        "proposals/<uuid:proposal_id>/simulate/",
+        views.proposal_simulate,
+        name="proposal_simulate",
+    ),
+    path(
+        "proposals/<uuid:proposal_id>/take-back/",
+        views.proposal_take_back,
+        name="proposal_take_back",
+    ),
+    path("releases/sources/<uuid:source_id>/", views.source_release, name="source_release"),
+    path("releases/rules/<uuid:controller_id>/", views.rules_release, name="rules_release"),
     path("matters/", views.matters, name="matters"),
     path("matters/new/", views.matter_new, name="matter_new"),
     path("matters/<uuid:matter_id>/", views.matter, name="matter"),
@@ -39,6 +54,7 @@ urlpatterns = [
     path("purge-runs/<uuid:run_id>/stop/", views.purge_stop, name="purge_stop"),
     path("purge-runs/<uuid:run_id>/", views.purge_run, name="purge_run"),
     path("purge-runs/<uuid:run_id>/progress/", views.purge_run_progress, name="purge_run_progress"),
+    path("purge-runs/<uuid:run_id>/release/", views.run_release, name="run_release"),
     path("certificates/<uuid:certificate_id>/", views.certificate, name="certificate"),
     path(
         "certificates/<uuid:certificate_id>/file/", views.certificate_file, name="certificate_file"

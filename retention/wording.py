@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
 from retention.explanation import Bar, Explanation, MatchedRule, Next, Why
 from retention.holding import Description
 from retention.matching import Matchers, Mismatch
-from retention.models import RuleVersion
+from retention.models import Proposal, RuleVersion
 
 
 def keeps(version: RuleVersion) -> str:
@@ -76,6 +77,39 @@ def _matched(matchers: Matchers, names: Mapping[UUID, str]) -> list[str]:
         _joined(_("teams: %(names)s"), matchers.teams, names),
         _joined(_("queues: %(names)s"), matchers.queues, names),
     ]
+
+
+def terms_in_words(version: RuleVersion, *, names: Mapping[UUID, str]) -> dict[str, str]:
+    """What the version says, by what it is called."""
+    return {
+        _("Applies to"): applies_to(version, names=names),
+        _("Keeps"): keeps(version),
+        _("Legal basis"): str(version.get_legal_basis_display()) if version.legal_basis else "",
+        _("Statute that demands it"): version.statute,
+        _("Condition of Art. 9"): version.article_9_condition,
+    }
+
+
+def limits_in_words(said: Mapping[str, Any]) -> dict[str, str]:
+    """What a limit says, by what it is called."""
+    return {
+        str(label): "" if said[name] is None else str(said[name])
+        for name, label in (
+            ("floor_months", gettext_lazy("Floor, months")),
+            ("ceiling_months", gettext_lazy("Ceiling, months")),
+            ("source", gettext_lazy("Rests on")),
+        )
+    }
+
+
+def title_of(proposal: Proposal) -> str:
+    """What is proposed, in a few words."""
+    what = proposal.name
+    if proposal.deed == Proposal.Deed.SET_LIMIT:
+        what = str(proposal.purpose)
+    elif proposal.run is not None:
+        what = moment(proposal.run.started_at)
+    return f"{proposal.get_deed_display()}: {what}"
 
 
 def _joined(text: str, ids: Collection[UUID], names: Mapping[UUID, str]) -> str:

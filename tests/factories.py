@@ -42,8 +42,9 @@ from recordings.operations.capture import capture
 from recordings.operations.uses import NewUse, write_uses
 from retention.models import Hold, Matter, RetentionRule
 from retention.operations.holds import add_handler, open_matter, place_hold
-from retention.operations.rules import Draft, create_rule
+from retention.operations.rules import Draft
 from tests.harness.roles import Stage
+from tests.retention.enacting import create_rule
 
 ACTOR = Actor.system("sample_centre")
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)

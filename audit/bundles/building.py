@@ -20,9 +20,9 @@ from audit.bundles.orders import Order
 from audit.bundles.selection import Selection, Shown, select
 from audit.bundles.sinks import Folder, Sink
 from audit.events import EventType
+from audit.fact_forms import instant
 from audit.models import Checkpoint, Delivery, Event
 from audit.notes import encoded
-from audit.registry import instant
 
 EVENTS_PER_PART = 20_000
 # In memory at most, before it is waited for the first of them.

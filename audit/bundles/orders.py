@@ -9,8 +9,8 @@ from uuid import UUID
 
 from audit.bundles.copies import Format
 from audit.events import Actor, EventType, Outcome, log_name, log_of
+from audit.fact_forms import instant
 from audit.queries import Filter
-from audit.registry import instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,10 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "PURGE_MAX_PER_MINUTE": ("purge", "conversations a minute that one loop destroys; 0: no limit"),
     "PURGE_BRAKE_MINIMUM": ("purge", "conversations up to which no run is braked"),
     "PURGE_LEASE_SECONDS": ("purge", "how long a batch stays with a worker that is silent"),
+    "RULE_COOLING_DAYS": (
+        "web",
+        "days from the approval of a shorter rule to its taking effect; 7 at least, except in DEMO",
+    ),
     "MATTER_REVIEW_MONTHS": (
         "web, work",
         "calendar months after which a matter must be looked at again, at the latest",

@@ -32,7 +32,8 @@ from config.samples import centre
 from config.samples.centre import SampleRule, SampleUser
 from retention.models import PurposeLimit, RetentionRule
 from retention.operations.notices import record_notice
-from retention.operations.rules import Draft, create_rule, set_limit
+from retention.operations.rules import Draft
+from retention.operations.set_up import put_limit_in_force, put_rule_in_force
 
 ACTOR = Actor.system("sample_centre")
 REASON = "Esimerkkikeskus"
@@ -191,26 +192,25 @@ def _make_operator(passwords: Mapping[str, str]) -> Login:
 
 
 def _make_rules(now: datetime) -> None:
-    """As a compliance officer would, by the same operations, limits first."""
-    officer = User.objects.get(
-        email=next(user.email for user in centre.USERS if user.role == Role.COMPLIANCE_OFFICER)
-    )
+    """What is in force from the beginning, limits first; afterwards it takes two persons."""
     for limit in centre.LIMITS:
         controller = Controller.objects.get(slug=limit.controller)
         purpose = Purpose.objects.get(code=limit.purpose)
         if not PurposeLimit.objects.filter(controller=controller, purpose=purpose).exists():
-            set_limit(
+            put_limit_in_force(
                 controller=controller,
                 purpose=purpose,
                 floor_months=limit.floor_months,
                 ceiling_months=limit.ceiling_months,
                 source=limit.source,
-                user=officer,
                 now=now,
             )
+    officer = User.objects.get(
+        email=next(user.email for user in centre.USERS if user.role == Role.COMPLIANCE_OFFICER)
+    )
     _record_notices(officer, now)
     for rule in centre.RULES:
-        _make_rule(rule, officer, now)
+        _make_rule(rule, now)
 
 
 def _record_notices(officer: User, now: datetime) -> None:
@@ -233,11 +233,11 @@ def _record_notices(officer: User, now: datetime) -> None:
             )
 
 
-def _make_rule(rule: SampleRule, officer: User, now: datetime) -> None:
+def _make_rule(rule: SampleRule, now: datetime) -> None:
     controller = Controller.objects.get(slug=rule.controller)
     if RetentionRule.objects.filter(controller=controller, name=rule.name).exists():
         return
-    create_rule(
+    put_rule_in_force(
         controller=controller,
         purpose=Purpose.objects.get(code=rule.purpose),
         name=rule.name,
@@ -248,6 +248,5 @@ def _make_rule(rule: SampleRule, officer: User, now: datetime) -> None:
             queues=tuple(Queue.objects.filter(slug__in=rule.queues).values_list("pk", flat=True)),
             article_9_condition=rule.article_9_condition,
         ),
-        user=officer,
         now=now,
     )

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retention', '0007_limit_versions_and_simulations'),
+        ('retention', '0007_simulations'),
     ]
 
     operations = [

@@ -1,9 +1,11 @@
 """How long conversations are kept, what bars their destruction, and the proof of it."""
 
 from retention.models.criteria import Criterion
+from retention.models.enacted import Urgency
 from retention.models.events import BusinessEvent
 from retention.models.holds import Hold, Matter, MatterHandler, MatterReview
 from retention.models.liftings import Lifting
+from retention.models.proposals import Proposal
 from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgePause, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
 from retention.models.simulations import Simulation
@@ -24,6 +26,7 @@ __all__ = [
     "MatterHandler",
     "MatterReview",
     "Notice",
+    "Proposal",
     "PurgePause",
     "PurgeRun",
     "PurposeLimit",
@@ -32,4 +35,5 @@ __all__ = [
     "RuleVersion",
     "Simulation",
     "TaskEnd",
+    "Urgency",
 ]

@@ -24,6 +24,7 @@ class PurgeRun(models.Model):
         RUNNING = "running", _("Running")
         FINISHED = "finished", _("Finished")
         BRAKED = "braked", _("Stopped: much larger than usual")
+        RELEASED = "released", _("Stopped, then released by two persons")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     state = models.CharField(max_length=10, choices=State, default=State.RUNNING)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Self
+from datetime import datetime
+from typing import ClassVar, Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
-from accounts.models import Controller, Purpose, User
+from accounts.models import Controller, Purpose
 from recordings.models import Conversation
-
-# Since when a limit is in force of which nothing is known but that it was there.
-FROM_THE_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+from retention.models.enacted import Enacted, EnactedQuerySet, by_two
 
 
 class RetentionRule(models.Model):
@@ -38,25 +36,19 @@ class RetentionRule(models.Model):
         return self.name
 
 
-class RuleVersionQuerySet(models.QuerySet["RuleVersion"]):
+class RuleVersionQuerySet(EnactedQuerySet["RuleVersion"]):
     """Names for when a version speaks."""
 
     def begun(self, *, at: datetime) -> Self:
         """Those in force by that time, or followed by another since."""
-        return self.filter(in_force_from__lte=at)
+        return self.filter(in_force_from__lte=at, taken_back_at=None)
 
     def in_force(self, *, at: datetime) -> Self:
         """The newest version of each rule at that time, unless that one retires the rule."""
-        newest = (
-            RuleVersion.objects.begun(at=at)
-            .filter(rule=OuterRef("rule"))
-            .order_by("-number")
-            .values("pk")[:1]
-        )
-        return self.filter(pk=Subquery(newest), is_retired=False)
+        return super().in_force(at=at).filter(is_retired=False)
 
 
-class RuleVersion(models.Model):
+class RuleVersion(Enacted):
     """
     What a rule says from a time on; never changed, only followed by another.
 
@@ -83,11 +75,12 @@ class RuleVersion(models.Model):
         CONTRACT_ENDED = "contract.ended", _("End of the contract")
         CLAIM_CLOSED = "claim.closed", _("Closing of the claim")
 
+    SERIES: ClassVar[tuple[str, ...]] = ("rule",)
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     rule = models.ForeignKey(RetentionRule, on_delete=models.PROTECT, related_name="versions")
     number = models.PositiveIntegerField()
     is_retired = models.BooleanField(default=False)
-    in_force_from = models.DateTimeField()
     kinds = ArrayField(
         models.CharField(max_length=4, choices=Conversation.Kind), default=list, blank=True
     )
@@ -117,10 +110,6 @@ class RuleVersion(models.Model):
         blank=True,
         help_text=_("Without one, content that may hold health data is closed to this purpose."),
     )
-    created_by = models.ForeignKey(
-        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
-    )
-    created_at = models.DateTimeField()
 
     objects = RuleVersionQuerySet.as_manager()
 
@@ -128,6 +117,7 @@ class RuleVersion(models.Model):
         ordering = ["rule", "-number"]
         constraints = [
             models.UniqueConstraint(name="rule_version_once", fields=["rule", "number"]),
+            by_two("rule_version_approved_by_another"),
             models.CheckConstraint(
                 name="rule_version_keeps_some_time",
                 condition=Q(keep_months__gt=0)
@@ -150,49 +140,27 @@ class RuleVersion(models.Model):
         return f"{self.rule_id} v{self.number}"
 
 
-class PurposeLimitQuerySet(models.QuerySet["PurposeLimit"]):
-    """Names for when a version of a limit bounds."""
+class PurposeLimit(Enacted):
+    """The shortest and the longest that a purpose allows at one controller, in calendar months."""
 
-    def in_force(self, *, at: datetime) -> Self:
-        """The newest version for each company and purpose at that time."""
-        return self._newest_of(PurposeLimit.objects.filter(in_force_from__lte=at))
-
-    def newest(self) -> Self:
-        """The last version for each company and purpose, whether or not it bounds yet."""
-        return self._newest_of(PurposeLimit.objects.all())
-
-    def _newest_of(self, versions: models.QuerySet[PurposeLimit]) -> Self:
-        newest = versions.filter(
-            controller=OuterRef("controller"), purpose=OuterRef("purpose")
-        ).order_by("-number")
-        return self.filter(pk=Subquery(newest.values("pk")[:1]))
-
-
-class PurposeLimit(models.Model):
-    """
-    The shortest and the longest that a purpose allows at one controller, in calendar months.
-
-    From a time on; never changed, only followed by another version. One without any bound lifts
-    the one before.
-    """
+    SERIES: ClassVar[tuple[str, ...]] = ("controller", "purpose")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     controller = models.ForeignKey(Controller, on_delete=models.PROTECT, related_name="+")
     purpose = models.ForeignKey(Purpose, on_delete=models.PROTECT, related_name="+")
+    number = models.PositiveIntegerField()
     floor_months = models.PositiveSmallIntegerField(null=True, blank=True)
     ceiling_months = models.PositiveSmallIntegerField(null=True, blank=True)
     source = models.CharField(max_length=300, help_text=_("The statute or decision it rests on."))
-    number = models.PositiveIntegerField(default=1)
-    in_force_from = models.DateTimeField(default=FROM_THE_BEGINNING)
-    created_at = models.DateTimeField(default=FROM_THE_BEGINNING)
 
-    objects = PurposeLimitQuerySet.as_manager()
+    objects = EnactedQuerySet["PurposeLimit"].as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                name="purpose_limit_version_once", fields=["controller", "purpose", "number"]
+                name="purpose_limit_number_once", fields=["controller", "purpose", "number"]
             ),
+            by_two("purpose_limit_approved_by_another"),
             models.CheckConstraint(
                 name="purpose_limit_floor_below_ceiling",
                 condition=Q(floor_months=None)
@@ -216,6 +184,8 @@ class RecomputationQuerySet(models.QuerySet["Recomputation"]):
 class Recomputation(models.Model):
     """
     One pass over a controller's kept conversations after its rules changed.
+
+    The newest says since when captures go by the rules: see `queries.last_change`.
 
     It goes by conversation id; `reached` is the last one done, so that a killed pass goes on where
     it stood. A newer change of rules replaces it.

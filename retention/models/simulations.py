@@ -11,6 +11,7 @@ from django.db.models import Q
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
+from retention.models.proposals import Proposal
 
 
 class SimulationQuerySet(models.QuerySet["Simulation"]):
@@ -31,11 +32,15 @@ class Simulation(models.Model):
     """
     One question of what changes of rules and limits would do, and its answer.
 
-    `changes` and `result` are canonical JSON; `result` is empty until it is finished. `at` is the
-    time it is reckoned for. What a killed worker has done is done again from the start.
+    `proposal` is what it was asked for, if it was proposed already. `changes` and `result` are
+    canonical JSON; `result` is empty until it is finished. `at` is the time it is reckoned for.
+    What a killed worker has done is done again from the start.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    proposal = models.ForeignKey(
+        Proposal, on_delete=models.PROTECT, null=True, blank=True, related_name="simulations"
+    )
     controllers = ArrayField(models.UUIDField())
     changes = models.TextField()
     at = models.DateTimeField()

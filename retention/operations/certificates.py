@@ -20,7 +20,8 @@ from recordings.operations import lifecycle
 from retention import certificate as documents
 from retention.due_dates import due_at
 from retention.models import Certificate, Destruction, Hold, PurgeRun, RuleVersion
-from retention.queries import lines_of, zone_of
+from retention.queries import zone_of
+from retention.run_queries import lines_of
 
 ACTOR = Actor.system("certificates")
 # How many lines are read and written together.
@@ -120,7 +121,7 @@ def _issue(run_id: UUID, controller_id: UUID, now: datetime) -> Certificate | No
         run=run,
         counts={**counts, "destroyed": len(waiting), "object_versions": objects},
         rules=RuleVersion.objects.filter(pk__in=versions)
-        .select_related("created_by")
+        .select_related("created_by", "approved_by")
         .order_by("pk"),
     )
     certificate.digest = documents.digest_of(certificate.fields, lines_of(certificate))

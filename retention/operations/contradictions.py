@@ -56,13 +56,15 @@ def problems_of_name(*, controller: Controller, name: str) -> list[Problem]:
     return []
 
 
-def problems_of_terms(*, controller: Controller, purpose: Purpose, draft: Draft) -> list[Problem]:
-    """What speaks against a version of a rule for the purpose saying this."""
+def problems_of_terms(
+    *, controller: Controller, purpose: Purpose, draft: Draft, at: datetime
+) -> list[Problem]:
+    """What speaks against a version of a rule for the purpose saying this from that time on."""
     return [
         *_of_time(draft),
         *_of_basis(draft),
         *_of_scope(controller, draft),
-        *_of_limits(controller, purpose, draft),
+        *_of_limits(controller, purpose, draft, at),
     ]
 
 
@@ -75,7 +77,7 @@ def problems_of_limit(
     source: str,
     at: datetime,
 ) -> list[Problem]:
-    """What speaks against these limits of the purpose: themselves, or a rule in force."""
+    """What speaks against these limits of the purpose: themselves, or a rule in force then."""
     problems = [
         Problem(field, format_lazy(_("Give 0 to {most} months."), most=LONGEST_MONTHS))
         for field, months in (("floor_months", floor_months), ("ceiling_months", ceiling_months))
@@ -96,14 +98,15 @@ def problems_of_limit(
                 ),
             )
         )
-    versions = (
-        RuleVersion.objects.in_force(at=at)
-        .filter(rule__controller=controller, rule__purpose=purpose, is_exclusion=False)
-        .select_related("rule")
-        .order_by("rule__name")
-    )
-    for version in versions:
-        problems += _between(version, floor_months, ceiling_months)
+    for versions in (
+        RuleVersion.objects.in_force(at=at),
+        RuleVersion.objects.waiting(at=at).filter(is_retired=False),
+    ):
+        rows = versions.filter(
+            rule__controller=controller, rule__purpose=purpose, is_exclusion=False
+        )
+        for version in rows.select_related("rule").order_by("rule__name"):
+            problems += _between(version, floor_months, ceiling_months)
     return problems
 
 
@@ -224,10 +227,17 @@ def _of_details(draft: Draft) -> Iterator[Problem]:
         )
 
 
-def _of_limits(controller: Controller, purpose: Purpose, draft: Draft) -> Iterator[Problem]:
-    limit = PurposeLimit.objects.newest().filter(controller=controller, purpose=purpose).first()
-    if limit is None or draft.is_exclusion or any(_of_time(draft)):
+def _of_limits(
+    controller: Controller, purpose: Purpose, draft: Draft, at: datetime
+) -> Iterator[Problem]:
+    if draft.is_exclusion or any(_of_time(draft)):
         return
+    for limits in (PurposeLimit.objects.in_force(at=at), PurposeLimit.objects.waiting(at=at)):
+        for limit in limits.filter(controller=controller, purpose=purpose):
+            yield from _of_limit(limit, purpose, draft)
+
+
+def _of_limit(limit: PurposeLimit, purpose: Purpose, draft: Draft) -> Iterator[Problem]:
     keep = {"months": draft.keep_months, "days": draft.keep_days}
     most = keep if draft.cap_months is None else {"months": draft.cap_months, "days": 0}
     ceiling, floor = limit.ceiling_months, limit.floor_months

@@ -1,4 +1,4 @@
-"""Makes, changes and retires retention rules, and sets what bounds them."""
+"""Proposes what retention rules say and what bounds them; a second person puts it in force."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, User
-from accounts.queries import actor_for
-from audit.events import EventType, FactValue, Target
-from audit.operations import append
-from retention.models import PurposeLimit, RetentionRule, RuleVersion
+from audit.events import FactValue
+from retention.models import Proposal, RetentionRule, RuleVersion
 from retention.operations.contradictions import (
     Problem,
     problems_of_limit,
     problems_of_name,
     problems_of_terms,
 )
-from retention.operations.recompute import request_recomputation
+from retention.operations.effect import effect_of_limit, effect_of_version
+from retention.operations.proposing import Intent, problems_of_intent, propose
 from retention.operations.rule_lock import change_alone
 from retention.permissions import check_can_change_rules
-from retention.queries import matched_by, newest_version, terms_of
+from retention.queries import matched_by, newest_limit, newest_version, terms_of
 
 
 class RuleRefused(Exception):
@@ -92,113 +91,125 @@ def _unchanging(value: Any) -> Any:
 
 
 @transaction.atomic
-def create_rule(
+def propose_rule(
     *,
     controller: Controller,
     purpose: Purpose,
     name: str,
     draft: Draft,
+    intent: Intent,
     user: User,
     now: datetime,
-) -> RuleVersion:
+) -> Proposal:
     """
-    Make a rule whose first version is in force from now on, and have uses computed anew.
+    Propose a rule.
 
     Raises:
         NotEntitled: the person is not a compliance officer of the controller.
         RuleRefused: it contradicts another rule or a limit, or lacks something.
+        ProposalOpen: what it is called.
     """
     check_can_change_rules(user=user, controller=controller)
     change_alone(controller.pk)
-    _refuse_if(
-        [
-            *problems_of_name(controller=controller, name=name),
-            *problems_of_terms(controller=controller, purpose=purpose, draft=draft),
-        ]
+    check_draft(
+        controller=controller, purpose=purpose, draft=draft, name=name, intent=intent, now=now
     )
-    rule = RetentionRule.objects.create(controller=controller, purpose=purpose, name=name.strip())
-    return _add_version(
-        rule=rule, number=1, draft=draft, event_type=EventType.RULE_CREATED, user=user, now=now
+    return propose(
+        Proposal(
+            deed=Proposal.Deed.CREATE_RULE,
+            controller=controller,
+            purpose=purpose,
+            name=name.strip(),
+            terms=fields_of(draft),
+        ),
+        intent=intent,
+        user=user,
+        now=now,
+        facts=said_of(draft)
+        | {
+            "conversations": count_affected(
+                controller=controller, purpose=purpose, draft=draft, old=None
+            )
+        },
     )
 
 
 @transaction.atomic
-def change_rule(
-    *, rule: RetentionRule, draft: Draft, based_on: int, user: User, now: datetime
-) -> RuleVersion:
+def propose_change(
+    *,
+    rule: RetentionRule,
+    draft: Draft,
+    based_on: int,
+    intent: Intent,
+    user: User,
+    now: datetime,
+) -> Proposal:
     """
-    Add a version that is in force from now on, and have uses computed anew.
-
-    `based_on` is the number of the version that the person saw.
+    Propose a further version of a rule; `based_on` is the number of the version that was seen.
 
     Raises:
-        NotEntitled, RuleRefused: as `create_rule`.
+        NotEntitled, RuleRefused, ProposalOpen: as `propose_rule`.
         RuleNotInForce, RuleChangedMeanwhile, NothingChanged: what they are called.
     """
     check_can_change_rules(user=user, controller=rule.controller)
     change_alone(rule.controller_id)
-    newest = _newest_in_force(rule, based_on)
-    changed = _differences(newest, draft)
+    newest = newest_unchanged(rule, based_on)
+    changed = differences(newest, draft)
     if not changed:
         raise NothingChanged
-    _refuse_if(problems_of_terms(controller=rule.controller, purpose=rule.purpose, draft=draft))
-    return _add_version(
-        rule=rule,
-        number=newest.number + 1,
+    check_draft(
+        controller=rule.controller,
+        purpose=rule.purpose,
         draft=draft,
-        event_type=EventType.RULE_CHANGED,
-        user=user,
+        rule=rule,
+        intent=intent,
         now=now,
-        old=newest,
-        facts={"changed": changed},
+    )
+    return _propose_version(
+        Proposal.Deed.CHANGE_RULE, newest, draft, intent, user, now, {"changed": changed}
     )
 
 
 @transaction.atomic
-def retire_rule(*, rule: RetentionRule, based_on: int, user: User, now: datetime) -> RuleVersion:
+def propose_retirement(
+    *, rule: RetentionRule, based_on: int, intent: Intent, user: User, now: datetime
+) -> Proposal:
     """
-    Make the rule match nothing from now on, and have uses computed anew.
+    Propose that the rule match nothing any more.
 
-    What only this rule covered is closed to everybody and shown as uncovered. It ends when nobody
-    has decided about it UNCOVERED_DECIDE_DAYS after it is computed anew.
+    What only this rule covered is then closed to everybody and shown as uncovered. It ends when
+    nobody has decided about it UNCOVERED_DECIDE_DAYS after it is computed anew.
 
-    Raises NotEntitled, RuleNotInForce, RuleChangedMeanwhile.
+    Raises NotEntitled, RuleRefused, ProposalOpen, RuleNotInForce, RuleChangedMeanwhile.
     """
     check_can_change_rules(user=user, controller=rule.controller)
     change_alone(rule.controller_id)
-    newest = _newest_in_force(rule, based_on)
-    return _add_version(
-        rule=rule,
-        number=newest.number + 1,
-        draft=_draft_of(newest),
-        event_type=EventType.RULE_RETIRED,
-        user=user,
-        now=now,
-        old=newest,
-        is_retired=True,
+    newest = newest_unchanged(rule, based_on)
+    refuse_if(problems_of_intent(intent, now))
+    return _propose_version(
+        Proposal.Deed.RETIRE_RULE, newest, draft_of(newest), intent, user, now, {}
     )
 
 
 @transaction.atomic
-def set_limit(
+def propose_limit(
     *,
     controller: Controller,
     purpose: Purpose,
     floor_months: int | None,
     ceiling_months: int | None,
     source: str,
+    intent: Intent,
     user: User,
     now: datetime,
-) -> PurposeLimit:
+) -> Proposal:
     """
-    Set the shortest and the longest time of a purpose from now on, and have uses computed anew.
-
-    What was set before stays as the version before.
+    Propose the shortest and the longest time of a purpose.
 
     Raises:
-        NotEntitled: as `create_rule`.
-        RuleRefused: the floor is above the ceiling, a rule in force contradicts them, or nothing
-            is said about what they rest on.
+        NotEntitled, ProposalOpen: as `propose_rule`.
+        RuleRefused: the floor is above the ceiling, a rule in force then contradicts them, or
+            nothing is said about what they rest on.
     """
     check_can_change_rules(user=user, controller=controller)
     change_alone(controller.pk)
@@ -208,49 +219,55 @@ def set_limit(
         floor_months=floor_months,
         ceiling_months=ceiling_months,
         source=source,
+        intent=intent,
         now=now,
     )
-    newest = PurposeLimit.objects.newest().filter(controller=controller, purpose=purpose).first()
-    limit = PurposeLimit.objects.create(
-        controller=controller,
-        purpose=purpose,
-        floor_months=floor_months,
-        ceiling_months=ceiling_months,
-        source=source.strip(),
-        number=newest.number + 1 if newest else 1,
-        in_force_from=now,
-        created_at=now,
-    )
-    changed = [
-        f"{name}:{'none' if months is None else months}"
-        for name, months in (("floor_months", floor_months), ("ceiling_months", ceiling_months))
-    ]
-    append(
-        event_type=EventType.PURPOSE_LIMIT_CHANGED,
-        actor=actor_for(user=user, at=now),
+    limits = {"floor_months": floor_months, "ceiling_months": ceiling_months, "source": source}
+    newest = newest_limit(controller=controller, purpose=purpose)
+    return propose(
+        Proposal(
+            deed=Proposal.Deed.SET_LIMIT,
+            controller=controller,
+            purpose=purpose,
+            terms=limits | {"source": source.strip()},
+            based_on=newest.number if newest else 0,
+        ),
+        intent=intent,
+        user=user,
         now=now,
-        log=controller.pk,
-        target=Target("purpose_limit", str(limit.pk)),
-        purpose=purpose.code,
-        facts={"changed": changed, "version": limit.number},
-        detail={"source": source.strip()},
+        facts={"changed": bounds_changed(floor_months, ceiling_months)},
     )
-    request_recomputation(controller=controller, now=now)
-    return limit
 
 
 def check_draft(
-    *, controller: Controller, purpose: Purpose, draft: Draft, name: str | None = None
+    *,
+    controller: Controller,
+    purpose: Purpose,
+    draft: Draft,
+    intent: Intent | None,
+    now: datetime,
+    name: str | None = None,
+    rule: RetentionRule | None = None,
 ) -> None:
     """
     Raise RuleRefused if the draft could not become a version; a name is checked if it is given.
 
-    It says so before anything is confirmed; the deed asks again.
+    It says so before anything is confirmed, or without an intent proposed; the deeds ask again.
     """
-    _refuse_if(
+    effect = effect_of_version(
+        rule=rule,
+        fields=fields_of(draft),
+        wanted_from=intent.wanted_from if intent else None,
+        urgency=intent.urgency if intent else "",
+        now=now,
+    )
+    refuse_if(
         [
+            *(problems_of_intent(intent, now) if intent else ()),
             *(problems_of_name(controller=controller, name=name) if name is not None else ()),
-            *problems_of_terms(controller=controller, purpose=purpose, draft=draft),
+            *problems_of_terms(
+                controller=controller, purpose=purpose, draft=draft, at=effect.from_at
+            ),
         ]
     )
 
@@ -262,18 +279,30 @@ def check_limit(
     floor_months: int | None,
     ceiling_months: int | None,
     source: str,
+    intent: Intent | None,
     now: datetime,
 ) -> None:
-    """Raise RuleRefused if the limits could not be set; the deed asks again."""
-    _refuse_if(
-        problems_of_limit(
-            controller=controller,
-            purpose=purpose,
-            floor_months=floor_months,
-            ceiling_months=ceiling_months,
-            source=source,
-            at=now,
-        )
+    """Raise RuleRefused if the limits could not be set; without an intent they are only tried."""
+    effect = effect_of_limit(
+        controller=controller,
+        purpose=purpose,
+        bounds=(floor_months, ceiling_months),
+        wanted_from=intent.wanted_from if intent else None,
+        urgency=intent.urgency if intent else "",
+        now=now,
+    )
+    refuse_if(
+        [
+            *(problems_of_intent(intent, now) if intent else ()),
+            *problems_of_limit(
+                controller=controller,
+                purpose=purpose,
+                floor_months=floor_months,
+                ceiling_months=ceiling_months,
+                source=source,
+                at=effect.from_at,
+            ),
+        ]
     )
 
 
@@ -284,89 +313,106 @@ def count_affected(
     terms = [terms_of(old)] if old is not None else []
     if draft is not None:
         rule = RetentionRule(controller=controller, purpose=purpose)
-        terms.append(terms_of(RuleVersion(rule=rule, **_fields_of(draft))))
+        terms.append(terms_of(RuleVersion(rule=rule, **fields_of(draft))))
     return matched_by(controller=controller, terms=terms).count()
 
 
-def _refuse_if(problems: Sequence[Problem]) -> None:
+def refuse_if(problems: Sequence[Problem]) -> None:
+    """Raise RuleRefused if there are any."""
     if problems:
         raise RuleRefused(problems)
 
 
-def _newest_in_force(rule: RetentionRule, based_on: int) -> RuleVersion:
+def newest_unchanged(rule: RetentionRule, based_on: int) -> RuleVersion:
+    """
+    The newest version of a rule, if it is the one that was seen.
+
+    Raises RuleNotInForce, RuleChangedMeanwhile.
+    """
     newest = newest_version(rule)
-    if newest.is_retired:
+    if newest.is_retired or newest.taken_back_at:
         raise RuleNotInForce
     if newest.number != based_on:
         raise RuleChangedMeanwhile
     return newest
 
 
-def _fields_of(draft: Draft) -> dict[str, object]:
+def fields_of(draft: Draft) -> dict[str, Any]:
+    """What the draft says, by the names of a version's fields."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in asdict(draft).items()
     }
 
 
-def _draft_of(version: RuleVersion) -> Draft:
+def draft_of(version: RuleVersion) -> Draft:
+    """What the version says."""
     return draft_from({field.name: getattr(version, field.name) for field in fields(Draft)})
 
 
-def _differences(version: RuleVersion, draft: Draft) -> list[str]:
+def draft_of_terms(terms: Mapping[str, Any]) -> Draft:
+    """What a proposal's terms say, with the values that a version has."""
+    version = RuleVersion(**terms)
+    others = {field.name for field in RuleVersion._meta.fields} - terms.keys()
+    version.clean_fields(exclude=others)
+    return draft_of(version)
+
+
+def differences(version: RuleVersion, draft: Draft) -> list[str]:
     """The names of what the draft says otherwise; the order of a list says nothing."""
-    old, new = _fields_of(_draft_of(version)), _fields_of(draft)
+    old, new = fields_of(draft_of(version)), fields_of(draft)
     return [name for name in old if _in_order(old[name]) != _in_order(new[name])]
+
+
+def bounds_changed(floor_months: int | None, ceiling_months: int | None) -> list[str]:
+    """The bounds of a purpose as an event says them."""
+    return [
+        f"{name}:{'none' if months is None else months}"
+        for name, months in (("floor_months", floor_months), ("ceiling_months", ceiling_months))
+    ]
 
 
 def _in_order(value: object) -> object:
     return sorted(value) if isinstance(value, list) else value
 
 
-def _add_version(
-    *,
-    rule: RetentionRule,
-    number: int,
+def _propose_version(
+    deed: Proposal.Deed,
+    newest: RuleVersion,
     draft: Draft,
-    event_type: EventType,
+    intent: Intent,
     user: User,
     now: datetime,
-    old: RuleVersion | None = None,
-    is_retired: bool = False,
-    facts: dict[str, FactValue] | None = None,
-) -> RuleVersion:
-    version = RuleVersion.objects.create(
-        rule=rule,
-        number=number,
-        is_retired=is_retired,
-        in_force_from=now,
-        created_by=user,
-        created_at=now,
-        **_fields_of(draft),
+    facts: dict[str, FactValue],
+) -> Proposal:
+    rule = newest.rule
+    new = None if deed == Proposal.Deed.RETIRE_RULE else draft
+    affected = count_affected(
+        controller=rule.controller, purpose=rule.purpose, draft=new, old=newest
     )
-    said: dict[str, FactValue] = (
-        {"kind": "exclusion"}
-        if draft.is_exclusion
-        else {
-            "months": draft.keep_months,
-            "days": draft.keep_days,
-            "legal_basis": f"gdpr:{draft.legal_basis}",
-        }
-    )
-    append(
-        event_type=event_type,
-        actor=actor_for(user=user, at=now),
+    return propose(
+        Proposal(
+            deed=deed,
+            controller=rule.controller,
+            purpose=rule.purpose,
+            rule=rule,
+            name=rule.name,
+            terms=fields_of(draft),
+            based_on=newest.number,
+        ),
+        intent=intent,
+        user=user,
         now=now,
-        log=rule.controller_id,
-        target=Target("rule", str(rule.pk), version=str(number)),
-        purpose=rule.purpose.code,
-        facts={
-            **said,
-            "conversations": count_affected(
-                controller=rule.controller, purpose=rule.purpose, draft=draft, old=old
-            ),
-            **(facts or {}),
-        },
+        facts={**said_of(draft), "conversations": affected, **facts},
     )
-    request_recomputation(controller=rule.controller, now=now)
-    return version
+
+
+def said_of(draft: Draft) -> dict[str, FactValue]:
+    """What the draft says, as an event has it."""
+    if draft.is_exclusion:
+        return {"kind": "exclusion"}
+    return {
+        "months": draft.keep_months,
+        "days": draft.keep_days,
+        "legal_basis": f"gdpr:{draft.legal_basis}",
+    }

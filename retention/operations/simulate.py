@@ -15,8 +15,8 @@ from accounts.queries import actor_for
 from audit import canonical
 from audit.events import EventType, Target
 from audit.operations import append
-from retention.changes import LimitChange, RuleChange, changed_book, dumps, loads
-from retention.models import Simulation
+from retention.changes import LimitChange, RuleChange, change_of, changed_book, dumps, loads
+from retention.models import Proposal, Simulation
 from retention.permissions import check_can_change_rules, check_can_read
 from retention.simulating import Books, reckon, total_of
 
@@ -28,13 +28,18 @@ MOST_TRIES = 3
 
 @transaction.atomic
 def simulate(
-    *, changes: Sequence[RuleChange | LimitChange], user: User, now: datetime
+    *,
+    changes: Sequence[RuleChange | LimitChange],
+    proposal: Proposal | None = None,
+    user: User,
+    now: datetime,
 ) -> Simulation:
     """
     Have it reckoned what the changes, all together, would do if they were in force now.
 
-    Nothing is changed. A worker is rung for after commit, and its timetable brings it if the bell
-    is not heard; where it stands and what came of it stands in the row returned.
+    Nothing is changed. With a proposal the result is shown on its page. A worker is rung for after
+    commit, and its timetable brings it if the bell is not heard; where it stands and what came of
+    it stands in the row returned.
 
     Raises NotEntitled: the person may not change the rules of one of the companies.
     """
@@ -42,11 +47,30 @@ def simulate(
     for controller in controllers.values():
         check_can_change_rules(user=user, controller=controller)
     simulation = Simulation.objects.create(
-        controllers=sorted(controllers), changes=dumps(changes), at=now, asked_by=user, asked_at=now
+        proposal=proposal,
+        controllers=sorted(controllers),
+        changes=dumps(changes),
+        at=now,
+        asked_by=user,
+        asked_at=now,
     )
     _append(EventType.SIMULATION_REQUESTED, simulation, user, now)
     transaction.on_commit(lambda: current_app.send_task(TASK, retry=False), robust=True)
     return simulation
+
+
+def simulate_proposal(*, proposal: Proposal, user: User, now: datetime) -> Simulation:
+    """
+    Have it reckoned what the proposed change of a rule or a limit would do; see `simulate`.
+
+    Raises NotEntitled.
+    """
+    return simulate(changes=[change_of(proposal)], proposal=proposal, user=user, now=now)
+
+
+def newest_of(proposal: Proposal) -> Simulation | None:
+    """The proposal's simulation that was asked for last."""
+    return proposal.simulations.order_by("asked_at").last()
 
 
 @transaction.atomic

@@ -19,8 +19,16 @@ from retention.views.matters import (
     matter_review,
     matters,
 )
+from retention.views.proposals import (
+    proposal,
+    proposal_approve,
+    proposal_refuse,
+    proposal_simulate,
+    proposal_take_back,
+)
 from retention.views.purge_orders import purge_pause, purge_resume, purge_stop
 from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
+from retention.views.releases import rules_release, run_release, source_release
 from retention.views.rules import (
     limit_set,
     notice_new,
@@ -53,6 +61,11 @@ __all__ = [
     "matter_review",
     "matters",
     "notice_new",
+    "proposal",
+    "proposal_approve",
+    "proposal_refuse",
+    "proposal_simulate",
+    "proposal_take_back",
     "purge_pause",
     "purge_resume",
     "purge_run",
@@ -63,8 +76,11 @@ __all__ = [
     "rule_new",
     "rule_retire",
     "rules",
+    "rules_release",
+    "run_release",
     "simulation",
     "simulation_progress",
+    "source_release",
     "uncovered",
     "undecided_conversation",
     "undecided_item",

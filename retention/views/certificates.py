@@ -15,7 +15,7 @@ from accounts.permissions import needs_permission
 from audit.downloads import send_file
 from audit.events import Actor
 from retention import certificate as documents
-from retention import queries
+from retention import run_queries
 from retention.models import Certificate
 from retention.operations.certificates import log_download
 from retention.views.guarding import check_is_mine
@@ -33,7 +33,7 @@ def certificate(request: SignedInRequest, certificate_id: UUID) -> HttpResponse:
     after = request.GET.get("after", "")
     _log(request, found, "html")
     place = int(after) if after.isdecimal() and len(after) < 19 else -1
-    lines = list(islice(queries.lines_of(found, after=place), PAGE_LINES + 1))
+    lines = list(islice(run_queries.lines_of(found, after=place), PAGE_LINES + 1))
     shown = [documents.values_of(line) for line in lines[:PAGE_LINES]]
     return render(
         request,
@@ -56,7 +56,7 @@ def certificate_file(request: SignedInRequest, certificate_id: UUID) -> HttpResp
     _log(request, found, "json")
     return send_file(
         request,
-        documents.file(found, queries.lines_of(found)),
+        documents.file(found, run_queries.lines_of(found)),
         content_type="application/json",
         file_name=documents.name_of(found),
     )

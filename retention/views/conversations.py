@@ -104,7 +104,7 @@ def uncovered(request: SignedInRequest) -> HttpResponse:
                 }
                 for row in page.rows
             ],
-            "proposals": queries.proposals_of(controllers=controllers),
+            "dispositions": queries.dispositions_of(controllers=controllers),
             "count": rows.count(),
             "first_before": rows.order_by().aggregate(first=Min("destroy_after"))["first"],
             **page_links(page),

@@ -33,8 +33,12 @@ def check_all_mine(request: SignedInRequest, permission: str) -> None:
         refuse(request, None)
 
 
-def check_is_mine(request: SignedInRequest, permission: str, controller: Controller) -> None:
-    """Answer 404, and say so in the company's log, if the row is another company's."""
+def check_is_mine(request: SignedInRequest, permission: str, controller: Controller | None) -> None:
+    """
+    Answer 404, and say so in the company's log, if the row is another company's.
+
+    None is a row of the whole installation.
+    """
     if not request.user.has_perm(permission, controller):
         refuse(request, controller)
 

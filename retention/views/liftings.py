@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
 from recordings.keyring import FileKeyring, KeyringUnavailable
-from retention.matter_forms import ReasonForm
+from retention.forms import ReasonForm
 from retention.models import Criterion, Hold, Lifting, Matter
 from retention.operations import liftings as deeds
 from retention.operations.holds import MatterClosed

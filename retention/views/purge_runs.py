@@ -7,19 +7,24 @@ from uuid import UUID
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
+from accounts.models import Controller, Source
 from accounts.permissions import needs_permission
 from recordings.paging import page_of
-from retention import queries
-from retention.models import PurgePause, PurgeRun
+from retention import queries, run_queries
+from retention.models import Proposal, PurgePause, PurgeRun
 from retention.operations.purge import control
-from retention.queries import RunCounts
+from retention.operations.releases import stopped_run
+from retention.run_queries import RunCounts
 from retention.views.guarding import PAGE_SIZE, cursor_of, mine, page_links, sees_all
+from retention.views.rules import proposal_rows
 
-READ = "retention.read"
+READ, CHANGE = "retention.read", "retention.change_rules"
 CONTROL = "retention.control_purge"
+RELEASES = (Proposal.Deed.RELEASE_SOURCE, Proposal.Deed.RELEASE_RULES)
 
 
 @require_safe
@@ -30,13 +35,15 @@ def purge_runs(request: SignedInRequest) -> HttpResponse:
     page = page_of(
         PurgeRun.objects.all(), field="started_at", cursor=cursor_of(request), size=PAGE_SIZE
     )
-    counts = queries.run_counts(page.rows, controllers=controllers)
+    counts = run_queries.run_counts(page.rows, controllers=controllers)
     return render(
         request,
         "retention/purge_run_list.html",
         {
             "rows": [{"run": run, "counts": counts[run.pk]} for run in page.rows],
             "sees_all": sees_all(controllers),
+            "observed": _observed(request),
+            "proposals": proposal_rows(request, controllers, RELEASES),
             "pauses": PurgePause.objects.filter(ended_at=None),
             "is_paused": control.is_paused(),
             "may_control": sees_all(mine(request, CONTROL)),
@@ -51,9 +58,9 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """Show one run and what happened to each conversation of the person's companies."""
     run = get_object_or_404(PurgeRun, pk=run_id)
     controllers = mine(request, READ)
-    destructions = queries.destructions_of(run, controllers=controllers)
+    destructions = run_queries.destructions_of(run, controllers=controllers)
     page = page_of(destructions, field="withdrawn_at", cursor=cursor_of(request), size=PAGE_SIZE)
-    counts = queries.run_counts([run], controllers=controllers)[run.pk]
+    counts = run_queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/purge_run.html",
@@ -62,14 +69,16 @@ def purge_run(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "counts": counts,
             "progress": _progress(run, counts, request),
             "sees_all": sees_all(controllers),
+            "release": run.releases.order_by("-proposed_at").first(),
+            "can_release": request.user.has_perm(CHANGE, None) and run == stopped_run(),
             "is_paused": control.is_paused(),
             "may_control": sees_all(mine(request, CONTROL)),
             "persons": destructions.filter(needs_person_at__isnull=False, concluded_at=None)[
                 :PAGE_SIZE
             ],
             "destructions": page.rows,
-            "maintenance": queries.maintenance_of(run),
-            "certificates": queries.certificates_of(run, controllers=controllers),
+            "maintenance": run_queries.maintenance_of(run),
+            "certificates": run_queries.certificates_of(run, controllers=controllers),
             "is_certificate_awaited": destructions.filter(
                 certificate=None, recalled_at=None
             ).exists(),
@@ -84,7 +93,7 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
     """Show how far a run is: the piece that its page asks for every two seconds."""
     run = get_object_or_404(PurgeRun, pk=run_id)
     controllers = mine(request, READ)
-    counts = queries.run_counts([run], controllers=controllers)[run.pk]
+    counts = run_queries.run_counts([run], controllers=controllers)[run.pk]
     return render(
         request,
         "retention/_run_progress.html",
@@ -97,6 +106,36 @@ def purge_run_progress(request: SignedInRequest, run_id: UUID) -> HttpResponse:
             "is_piece": True,
         },
     )
+
+
+def _observed(request: SignedInRequest) -> list[dict[str, Any]]:
+    """What purge runs only observe of the person's companies, and where to propose its release."""
+    controllers = mine(request, READ)
+    sources = run_queries.observed_sources(controllers=controllers)
+    proposals = queries.proposals_of(controllers=controllers, deeds=RELEASES)
+    proposed = set(proposals.values_list("controller_id", "source_id"))
+    rows: list[tuple[Controller, Source | None, str]] = [
+        (controller, None, reverse("retention:rules_release", args=[controller.pk]))
+        for controller in controllers
+        if controller.rules_released_at is None
+    ]
+    rows += [
+        (one.controller, one, reverse("retention:source_release", args=[one.pk])) for one in sources
+    ]
+    return [
+        {
+            "controller": controller,
+            "source": source,
+            "count": run_queries.past_and_observed(
+                controller, source, at=request.arrived_at
+            ).count(),
+            "release_url": url
+            if request.user.has_perm(CHANGE, controller)
+            and (controller.pk, source and source.pk) not in proposed
+            else "",
+        }
+        for controller, source, url in rows
+    ]
 
 
 def _progress(run: PurgeRun, counts: RunCounts, request: SignedInRequest) -> dict[str, Any]:

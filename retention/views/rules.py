@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -17,25 +19,39 @@ from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
 from retention.changes import LimitChange, RuleChange
-from retention.forms import LimitForm, NoticeForm
-from retention.models import RetentionRule, RuleVersion
+from retention.forms import IntentForm, LimitForm, NoticeForm
+from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import rules as deeds
+from retention.operations.effect import effect_of_version
 from retention.operations.notices import record_notice
-from retention.operations.rules import Draft, NothingChanged, RuleChangedMeanwhile, RuleNotInForce
+from retention.operations.proposing import ProposalOpen
+from retention.operations.rules import (
+    Draft,
+    NothingChanged,
+    RuleChangedMeanwhile,
+    RuleNotInForce,
+    RuleRefused,
+)
 from retention.operations.simulate import simulate
-from retention.rule_forms import ChangedRuleForm, NewRuleForm, TermsForm
+from retention.rule_forms import ChangedRuleForm, NewRuleForm, VersionForm
+from retention.starting_points import STARTING_POINTS, starting_point
 from retention.views.guarding import check_is_mine, mine
 
 CHANGE = "retention.change_rules"
+DEEDS = (
+    *(Proposal.Deed.CREATE_RULE, Proposal.Deed.CHANGE_RULE),
+    *(Proposal.Deed.RETIRE_RULE, Proposal.Deed.SET_LIMIT),
+)
 
 
 @require_safe
 @needs_permission("retention.read")
 def rules(request: SignedInRequest) -> HttpResponse:
-    """Show the rules and limits, what no rule covers, and changes being carried through."""
+    """Show the rules and limits, what awaits a second person, changes being carried through."""
     controllers = mine(request, "retention.read")
     rows = queries.rules_of(controllers=controllers, at=request.arrived_at)
     names = wording.names_of([row.version for row in rows])
+    limits = PurposeLimit.objects.filter(controller__in=controllers)
     return render(
         request,
         "retention/rule_list.html",
@@ -47,12 +63,19 @@ def rules(request: SignedInRequest) -> HttpResponse:
                     "is_in_force": row.is_in_force,
                     "applies_to": wording.applies_to(row.version, names=names),
                     "keeps": wording.keeps(row.version),
+                    "waiting": [
+                        {"version": one, "keeps": wording.keeps(one)} for one in row.waiting
+                    ],
                     "can_change": not row.version.is_retired
                     and request.user.has_perm(CHANGE, row.rule.controller),
                 }
                 for row in rows
             ],
-            "limits": queries.limits_of(controllers=controllers),
+            "limits": queries.limits_of(controllers=controllers, at=request.arrived_at),
+            "waiting_limits": limits.waiting(at=request.arrived_at).select_related(
+                "controller", "purpose"
+            ),
+            "proposals": proposal_rows(request, controllers, DEEDS),
             "notices": queries.notices_of(controllers=controllers),
             "uncovered_count": queries.uncovered(controllers=controllers).count(),
             "recomputations": [
@@ -68,45 +91,56 @@ def rules(request: SignedInRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 @needs_permission(CHANGE)
 def rule_new(request: SignedInRequest) -> HttpResponse:
-    """Make a rule: fill in, see how many conversations it speaks of, confirm."""
-    form = NewRuleForm(request.POST or None, controllers=mine(request, CHANGE))
-    context: dict[str, object] = {"form": form, "rule": None}
+    """Propose a rule: fill in, see how many conversations it speaks of, confirm."""
+    form = NewRuleForm(
+        request.POST or None, controllers=mine(request, CHANGE), initial=_start(request)
+    )
+    context: dict[str, object] = {
+        "form": form,
+        "rule": None,
+        "starting_points": STARTING_POINTS,
+        "started_from": request.GET.get("start", ""),
+    }
     if not form.is_valid():
         return _form(request, context)
     controller, purpose = form.cleaned_data["controller"], form.cleaned_data["purpose"]
+    intent, is_tried = form.intent(controller), "simulate" in request.POST
     try:
         if "confirmed" not in request.POST:
             deeds.check_draft(
                 controller=controller,
                 purpose=purpose,
                 draft=form.draft(),
+                intent=None if is_tried else intent,
+                now=request.arrived_at,
                 name=form.cleaned_data["name"],
             )
-            if "simulate" in request.POST:
+            if is_tried:
                 name = form.cleaned_data["name"]
                 return _simulated(request, RuleChange(controller, purpose, form.draft(), name=name))
             return _confirm(request, form, controller, purpose, old=None)
-        version = deeds.create_rule(
+        proposal = deeds.propose_rule(
             controller=controller,
             purpose=purpose,
             name=form.cleaned_data["name"],
             draft=form.draft(),
+            intent=intent,
             user=request.user,
             now=request.arrived_at,
         )
-    except deeds.RuleRefused as refused:
+    except RuleRefused as refused:
         form.show(refused.problems)
         return _form(request, context)
-    messages.success(
-        request, _("The rule “%(name)s” is in force from now on.") % {"name": version.rule.name}
-    )
-    return redirect("retention:rules")
+    except ProposalOpen as refused:
+        form.add_error(None, str(refused))
+        return _form(request, context)
+    return _proposed(request, proposal)
 
 
 @require_http_methods(["GET", "POST"])
 @needs_permission(CHANGE)
 def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
-    """Add a version to a rule: change, see how many conversations are affected, confirm."""
+    """Propose a version of a rule: change, see how many conversations are affected, confirm."""
     rule = _rule(request, rule_id)
     newest = queries.newest_version(rule)
     form = ChangedRuleForm(
@@ -119,59 +153,67 @@ def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
         "rule": rule,
         "versions": _versions(rule),
         "can_retire": not newest.is_retired,
+        "proposals": proposal_rows(request, [rule.controller], DEEDS, rule=rule),
     }
     if not form.is_valid():
         return _form(request, context)
+    intent, is_tried = form.intent(rule.controller), "simulate" in request.POST
     try:
         if "confirmed" not in request.POST:
-            deeds.check_draft(controller=rule.controller, purpose=rule.purpose, draft=form.draft())
-            if "simulate" in request.POST:
+            deeds.check_draft(
+                controller=rule.controller,
+                purpose=rule.purpose,
+                draft=form.draft(),
+                rule=rule,
+                intent=None if is_tried else intent,
+                now=request.arrived_at,
+            )
+            if is_tried:
                 return _simulated(
                     request, RuleChange(rule.controller, rule.purpose, form.draft(), rule)
                 )
             return _confirm(request, form, rule.controller, rule.purpose, old=newest)
-        version = deeds.change_rule(
+        proposal = deeds.propose_change(
             rule=rule,
             draft=form.draft(),
             based_on=form.cleaned_data["based_on"],
+            intent=intent,
             user=request.user,
             now=request.arrived_at,
         )
-    except deeds.RuleRefused as refused:
+    except RuleRefused as refused:
         form.show(refused.problems)
         return _form(request, context)
-    except (NothingChanged, RuleChangedMeanwhile, RuleNotInForce) as refused:
+    except (NothingChanged, ProposalOpen, RuleChangedMeanwhile, RuleNotInForce) as refused:
         form.add_error(None, str(refused))
         return _form(request, context)
-    messages.success(
-        request,
-        _("Version %(number)d of “%(name)s” is in force from now on.")
-        % {"number": version.number, "name": rule.name},
-    )
-    return redirect("retention:rules")
+    return _proposed(request, proposal)
 
 
 @require_http_methods(["GET", "POST"])
 @needs_permission(CHANGE)
 def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
-    """Retire a rule, once it has been said how many conversations it speaks of."""
+    """Propose to retire a rule, once it was said how many conversations it speaks of."""
     rule = _rule(request, rule_id)
     newest = queries.newest_version(rule)
     if "simulate" in request.POST:
         return _simulated(request, RuleChange(rule.controller, rule.purpose, None, rule))
-    if request.method == "POST":
+    form = IntentForm(request.POST or None)
+    if form.is_valid():
         try:
-            deeds.retire_rule(
+            proposal = deeds.propose_retirement(
                 rule=rule,
                 based_on=_number(request.POST.get("based_on")),
+                intent=form.intent(rule.controller),
                 user=request.user,
                 now=request.arrived_at,
             )
-        except (RuleChangedMeanwhile, RuleNotInForce) as refused:
-            messages.error(request, str(refused))
+        except RuleRefused as refused:
+            form.show(refused.problems)
+        except (ProposalOpen, RuleChangedMeanwhile, RuleNotInForce) as refused:
+            form.add_error(None, str(refused))
         else:
-            messages.success(request, _("The rule “%(name)s” is retired.") % {"name": rule.name})
-        return redirect("retention:rules")
+            return _proposed(request, proposal)
     return render(
         request,
         "retention/rule_confirm.html",
@@ -180,33 +222,48 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
             "sentences": [
                 _affected(rule.controller, rule.purpose, draft=None, old=newest),
                 _("It then matches nothing. What only this rule kept is closed to everybody."),
+                _effect(is_shortening=True, urgency=""),
             ],
+            "form": form,
             "hidden": [("based_on", str(newest.number))],
-            "button": _("Retire the rule"),
-            "cancel_url": reverse("retention:rule_change", args=[rule.pk]),
+            "button": _("Propose to retire it"),
             "can_simulate": True,
+            "cancel_url": reverse("retention:rule_change", args=[rule.pk]),
         },
+        status=422 if form.errors else 200,
     )
 
 
 @require_http_methods(["GET", "POST"])
 @needs_permission(CHANGE)
 def limit_set(request: SignedInRequest) -> HttpResponse:
-    """Set the shortest and the longest that a purpose allows at a company."""
+    """Propose the shortest and the longest that a purpose allows at a company."""
     form = LimitForm(request.POST or None, controllers=mine(request, CHANGE))
     if form.is_valid():
+        said = form.cleaned_data
         try:
+            limits = {
+                name: said[name]
+                for name in ("controller", "purpose", "floor_months", "ceiling_months")
+            }
             if "simulate" in request.POST:
-                said = dict(form.cleaned_data)
-                deeds.check_limit(**said, now=request.arrived_at)
-                said.pop("source")
-                return _simulated(request, LimitChange(**said))
-            deeds.set_limit(**form.cleaned_data, user=request.user, now=request.arrived_at)
-        except deeds.RuleRefused as refused:
+                deeds.check_limit(
+                    **limits, source=said["source"], intent=None, now=request.arrived_at
+                )
+                return _simulated(request, LimitChange(**limits))
+            proposal = deeds.propose_limit(
+                **limits,
+                source=said["source"],
+                intent=form.intent(said["controller"]),
+                user=request.user,
+                now=request.arrived_at,
+            )
+        except RuleRefused as refused:
             form.show(refused.problems)
+        except ProposalOpen as refused:
+            form.add_error(None, str(refused))
         else:
-            messages.success(request, _("The limits are set."))
-            return redirect("retention:rules")
+            return _proposed(request, proposal)
     return render(
         request, "retention/limit_form.html", {"form": form}, status=422 if form.errors else 200
     )
@@ -227,7 +284,7 @@ def notice_new(request: SignedInRequest) -> HttpResponse:
                 user=request.user,
                 now=request.arrived_at,
             )
-        except deeds.RuleRefused as refused:
+        except RuleRefused as refused:
             form.show(refused.problems)
         else:
             messages.success(request, _("The privacy notice is recorded."))
@@ -242,6 +299,40 @@ def _simulated(request: SignedInRequest, change: RuleChange | LimitChange) -> Ht
     return redirect("retention:simulation", row.pk)
 
 
+def proposal_rows(
+    request: SignedInRequest,
+    controllers: Sequence[Controller],
+    of: Sequence[Proposal.Deed],
+    *,
+    rule: RetentionRule | None = None,
+) -> list[dict[str, object]]:
+    """What awaits a second person, each with its title and whether this person may be that."""
+    rows = queries.proposals_of(controllers=controllers, deeds=of)
+    return [
+        {
+            "proposal": one,
+            "title": wording.title_of(one),
+            "can_decide": one.proposed_by_id != request.user.pk
+            and request.user.has_perm(CHANGE, one.controller),
+        }
+        for one in (rows.filter(rule=rule) if rule else rows)
+    ]
+
+
+def _start(request: SignedInRequest) -> dict[str, object]:
+    """What the form of a new rule begins with."""
+    chosen = starting_point(request.GET.get("start", ""))
+    if chosen is None:
+        return {}
+    purpose = Purpose.objects.filter(code=chosen.purpose).first()
+    return {"name": str(chosen.label), "purpose": purpose, **chosen.fields}
+
+
+def _proposed(request: SignedInRequest, proposal: Proposal) -> HttpResponse:
+    messages.success(request, _("It is proposed, and awaits a second person."))
+    return redirect("retention:proposal", proposal.pk)
+
+
 def _rule(request: SignedInRequest, rule_id: UUID) -> RetentionRule:
     rule = get_object_or_404(
         RetentionRule.objects.select_related("controller", "purpose"), pk=rule_id
@@ -251,7 +342,7 @@ def _rule(request: SignedInRequest, rule_id: UUID) -> RetentionRule:
 
 
 def _versions(rule: RetentionRule) -> list[RuleVersion]:
-    versions = list(rule.versions.select_related("created_by").order_by("-number"))
+    versions = list(rule.versions.select_related("created_by", "approved_by").order_by("-number"))
     names = wording.names_of(versions)
     for version in versions:
         version.keeps = wording.keeps(version)  # type: ignore[attr-defined]
@@ -263,18 +354,26 @@ def _versions(rule: RetentionRule) -> list[RuleVersion]:
 
 def _form(request: SignedInRequest, context: dict[str, object]) -> HttpResponse:
     form = context["form"]
-    assert isinstance(form, TermsForm)
+    assert isinstance(form, VersionForm)
     return render(request, "retention/rule_form.html", context, status=422 if form.errors else 200)
 
 
 def _confirm(
     request: SignedInRequest,
-    form: TermsForm,
+    form: VersionForm,
     controller: Controller,
     purpose: Purpose,
     *,
     old: RuleVersion | None,
 ) -> HttpResponse:
+    intent = form.intent(controller)
+    effect = effect_of_version(
+        rule=old.rule if old else None,
+        fields=deeds.fields_of(form.draft()),
+        wanted_from=intent.wanted_from,
+        urgency=intent.urgency,
+        now=request.arrived_at,
+    )
     return render(
         request,
         "retention/rule_confirm.html",
@@ -282,7 +381,8 @@ def _confirm(
             "heading": _("Confirm the rule") if old is None else _("Confirm the new version"),
             "sentences": [
                 _affected(controller, purpose, draft=form.draft(), old=old),
-                _("It takes effect at once; what is due is destroyed by the next purge run."),
+                _effect(is_shortening=effect.is_shortening, urgency=intent.urgency),
+                _("A second person must approve it; until then nothing changes."),
             ],
             "hidden": [
                 (name, value)
@@ -290,7 +390,7 @@ def _confirm(
                 for value in values
                 if name in form.fields
             ],
-            "button": _("Put into force"),
+            "button": _("Propose"),
             "cancel_url": reverse("retention:rules"),
         },
     )
@@ -305,6 +405,18 @@ def _affected(
         "%(count)d kept conversations are affected.",
         count,
     ) % {"count": count}
+
+
+def _effect(*, is_shortening: bool, urgency: str) -> str:
+    if urgency:
+        return _("Urgent: it takes effect on approval, without cooling time.")
+    if is_shortening:
+        return ngettext(
+            "Something could end earlier by it: it takes effect %(count)d day after its approval.",
+            "Something could end earlier by it: it takes effect %(count)d days after its approval.",
+            settings.RULE_COOLING_DAYS,
+        ) % {"count": settings.RULE_COOLING_DAYS}
+    return _("Nothing ends earlier by it: it takes effect on approval, or on the date asked.")
 
 
 def _number(text: str | None) -> int:

@@ -8,7 +8,8 @@ import pytest
 
 from audit import bodies
 from audit.events import Actor, EventRefused, EventType, Outcome, Target
-from audit.registry import FACTS, REGISTRY, FactKind
+from audit.fact_forms import FactKind
+from audit.registry import FACTS, REGISTRY
 from tests.audit.given import new, played, signed_in
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

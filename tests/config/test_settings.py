@@ -99,7 +99,14 @@ class TestWrongUse:
 
     def test_a_demo_is_for_this_machine_only(self):
         assert read(DEMO="true").returncode != 0
-        assert read(DEMO="true", BASE_URL="http://localhost:8000").returncode == 0
+        here = {"DEMO": "true", "BASE_URL": "http://localhost:8000", "RULE_COOLING_DAYS": "0"}
+        assert read(**here).returncode == 0
+
+    def test_a_shorter_rule_waits_a_week_in_production(self):
+        done = read(RULE_COOLING_DAYS="6")
+
+        assert done.returncode != 0
+        assert "RULE_COOLING_DAYS" in done.stderr
 
 
 class TestOrder:

@@ -27,8 +27,10 @@ from recordings.operations.quarantine import quarantine
 from retention.models import Hold, Matter, PurgeRun, RetentionRule
 from retention.operations.criteria import Draft, set_criterion
 from retention.operations.liftings import propose_dropping
+from retention.operations.proposing import Intent
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
+from retention.operations.rules import propose_retirement
 from tests import factories
 from tests.factories import Centre
 from tests.harness.visitors import BACKEND
@@ -134,6 +136,15 @@ def build(centre: Centre) -> Scene:
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
             "simulation_id": simulated(centre.vakka, centre.coaching, centre.olga).pk,
+            "proposal_id": propose_retirement(
+                rule=RetentionRule.objects.get(controller=centre.vakka),
+                based_on=1,
+                intent=Intent("Looked at."),
+                user=centre.olga,
+                now=clock.now(),
+            ).pk,
+            "source_id": centre.pbx.pk,
+            "controller_id": centre.vakka.pk,
             "certificate_id": certify(centre.stage)[0].pk,
             "log": centre.vakka.pk,
             "item_id": _quarantined(centre),

@@ -11,7 +11,7 @@ from audit.sealing_keys import SealingKeys
 from recordings.models import Conversation
 from recordings.objectstore import ObjectStore
 from retention import certificate as documents
-from retention import queries
+from retention import run_queries
 from retention.models import Certificate
 from retention.operations import certificates
 from retention.operations.certificates import Tally
@@ -57,7 +57,7 @@ def certify(stage: Stage) -> list[Certificate]:
 
 def file_of(certificate: Certificate) -> bytes:
     """The file that is given out."""
-    return b"".join(documents.file(certificate, queries.lines_of(certificate)))
+    return b"".join(documents.file(certificate, run_queries.lines_of(certificate)))
 
 
 def keys_of(certificate: Certificate) -> list[str]:

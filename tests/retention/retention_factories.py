@@ -185,6 +185,9 @@ def make_limit(
     return PurposeLimit.objects.create(
         controller=controller,
         purpose=purpose,
+        number=1,
+        in_force_from=LONG_AGO,
+        created_at=LONG_AGO,
         floor_months=floor,
         ceiling_months=ceiling,
         source="Act 1/2020",

@@ -22,10 +22,11 @@ from config import views
 from config.celery import app, note_end
 from recordings.models import Conversation
 from retention import tasks
-from retention.attention import KINDS, Asked, Need, look, needs, task_ends
+from retention.attention import KINDS, Asked, Need, look, needs
 from retention.management.commands.metrics import Exposition
 from retention.models import Disposition, PurgeRun, Recomputation, TaskEnd
 from retention.operations import timetable
+from retention.timetable import task_ends
 from tests import factories
 from tests.retention.given import nothing_late
 

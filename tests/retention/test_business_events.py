@@ -26,7 +26,7 @@ from retention.operations.business_events import (
 )
 from retention.operations.cover import cover
 from retention.operations.recompute import recompute_next
-from retention.operations.rules import create_rule
+from tests.retention.enacting import create_rule
 from tests.retention.retention_factories import (
     ENDED,
     NOW,

@@ -168,7 +168,8 @@ class TestIsWhatHappened:
             assert line["rules"] == [str(use.authority) for use in uses]
         (rule,) = said["rules"]
         version = RuleVersion.objects.get(pk=rule["version"])
-        assert rule["approved_by"] == [str(version.created_by.reference)]
+        both = (version.created_by, version.approved_by)
+        assert rule["approved_by"] == [str(person.reference) for person in both]
 
     def test_what_is_still_present_is_on_none_until_it_is_gone(self, stage):
         company = Company(stage)
@@ -213,7 +214,7 @@ class TestIsWhatHappened:
 
     def test_many_are_written_and_read_in_pieces(self, centre, monkeypatch):
         monkeypatch.setattr(certificates, "CHUNK", 2)
-        monkeypatch.setattr("retention.queries.LINES_TOGETHER", 2)
+        monkeypatch.setattr("retention.run_queries.LINES_TOGETHER", 2)
         monkeypatch.setattr(documents, "PIECES_TOGETHER", 2)
         destroy(centre, *(centre.chat() for _ in range(5)))
 

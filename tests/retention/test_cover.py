@@ -19,10 +19,11 @@ from retention.models import Recomputation
 from retention.operations.cover import cover
 from retention.operations.notices import record_notice
 from retention.operations.recompute import recompute_next, request_recomputation
-from retention.operations.rules import RuleRefused, change_rule, create_rule, retire_rule
+from retention.operations.rules import RuleRefused
 from retention.permissions import NotEntitled
 from retention.queries import uncovered
 from retention.wording import applies_to, names_of
+from tests.retention.enacting import change_rule, create_rule, retire_rule
 from tests.retention.retention_factories import (
     ENDED,
     NOW,

@@ -26,8 +26,8 @@ from retention.operations import explain as explaining
 from retention.operations.cover import cover
 from retention.operations.explain import ConversationUnknown, explain
 from retention.operations.notices import record_notice
-from retention.operations.rules import change_rule, create_rule
 from retention.wording import how_it_counts
+from tests.retention.enacting import change_rule, create_rule
 from tests.retention.retention_factories import (
     NOW,
     draft,

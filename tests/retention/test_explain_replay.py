@@ -20,8 +20,8 @@ from retention.operations.explain import NotThatTime, explain
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
 from retention.operations.recompute import recompute_next
-from retention.operations.rules import change_rule, create_rule, set_limit
 from tests import factories
+from tests.retention.enacting import change_rule, create_rule, set_limit
 from tests.retention.lifted import lift, second_officer
 from tests.retention.retention_factories import draft
 

@@ -14,20 +14,17 @@ from accounts.roles import Role
 from audit.models import Event
 from audit.operations import AuditUnavailable
 from retention.models import PurposeLimit, Recomputation, RetentionRule, RuleVersion
-from retention.operations import rules
+from retention.operations import enacting
 from retention.operations.rules import (
     Draft,
     NothingChanged,
     RuleChangedMeanwhile,
     RuleNotInForce,
     RuleRefused,
-    change_rule,
     count_affected,
-    create_rule,
-    retire_rule,
-    set_limit,
 )
 from retention.permissions import NotEntitled
+from tests.retention.enacting import change_rule, create_rule, retire_rule, set_limit
 from tests.retention.retention_factories import (
     NOW,
     draft,
@@ -89,8 +86,9 @@ class TestCreateRule:
         assert (version.number, version.in_force_from, version.created_by) == (1, NOW, officer)
         assert RuleVersion.objects.in_force(at=NOW).get() == version
         assert Recomputation.objects.open().get().controller == vakka
+        assert version.approved_by is not None
         assert (event.actor, event.target, event.log) == (
-            str(officer.reference),
+            str(version.approved_by.reference),
             str(version.rule_id),
             str(vakka.pk),
         )
@@ -260,7 +258,7 @@ class TestCreateRule:
         def down(**_):
             raise DatabaseError
 
-        monkeypatch.setattr(rules, "append", down)
+        monkeypatch.setattr(enacting, "append", down)
 
         with pytest.raises((DatabaseError, AuditUnavailable)):
             make()
@@ -369,10 +367,8 @@ class TestSetLimit:
         self.set(vakka, coaching, officer, 6, 12)
         self.set(vakka, coaching, officer, None, 24)
 
-        first, second = PurposeLimit.objects.order_by("number")
-        assert (first.floor_months, first.ceiling_months) == (6, 12)
-        assert (second.floor_months, second.ceiling_months) == (None, 24)
-        assert PurposeLimit.objects.newest().get() == second
+        limit = PurposeLimit.objects.in_force(at=NOW).get()
+        assert (limit.number, limit.floor_months, limit.ceiling_months) == (2, None, 24)
         assert Event.objects.filter(event_type="purpose_limit.changed").count() == 2
 
     def test_refuses_a_floor_above_the_ceiling(self, vakka, coaching, officer):

@@ -27,11 +27,11 @@ from retention.contacts import PREFETCH
 from retention.matching import Contact, Limit, Stretch, Terms
 from retention.models import Hold, Matter, RetentionRule, Simulation
 from retention.operations.business_events import NewBusinessEvent, record_events
-from retention.operations.rules import change_rule, create_rule, retire_rule
 from retention.operations.simulate import MOST_TRIES, SILENT, run_next, simulate
 from retention.permissions import NotEntitled
 from retention.queries import RuleBook, decisions_for
 from retention.simulation import SOON, Simulator, runs
+from tests.retention.enacting import change_rule, create_rule, retire_rule
 from tests.retention.retention_factories import (
     draft,
     make_controller,
@@ -114,7 +114,7 @@ class TestRuns:
         self, old, new, earlier, captured_at, noticed, zone, day, minutes, late_by, health
     ):
         where = ZoneInfo(zone)
-        books = [book(*said, zone=zone, earlier=earlier) for said in (old, new)]
+        books = [book(terms, limits, zone, earlier) for terms, limits in (old, new)]
         begin = datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=where)
         simulator = Simulator(books[0], books[1], at=begin + timedelta(days=late_by, hours=9))
         contacts = [

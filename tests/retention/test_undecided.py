@@ -24,13 +24,13 @@ from retention.models import About, Disposition, Notice
 from retention.operations import dispositions, holds, mirror, reminders
 from retention.operations.cover import ACTOR, cover
 from retention.operations.recompute import recompute_next
-from retention.operations.rules import create_rule, retire_rule
 from retention.permissions import NotEntitled
 from tests.harness.faults import log_refused
 from tests.harness.roles import Stage
 from tests.retention import given
 from tests.retention.centre import Centre, counted
 from tests.retention.certified import certify
+from tests.retention.enacting import create_rule, retire_rule
 from tests.retention.retention_factories import (
     NOW,
     draft,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
+from accounts.models import Source
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor
@@ -24,6 +25,7 @@ from retention.models import (
     Hold,
     Lifting,
     Matter,
+    Proposal,
     PurgeRun,
     RetentionRule,
     Simulation,
@@ -32,14 +34,16 @@ from retention.operations import criteria
 from retention.operations.criteria import set_criterion
 from retention.operations.liftings import propose_dropping
 from retention.operations.notices import record_notice
+from retention.operations.proposing import Intent
 from retention.operations.purge.run import purge
-from retention.operations.rules import Draft, create_rule
+from retention.operations.rules import Draft, propose_change
 from retention.operations.simulate import simulate
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
 from tests.recordings.test_quarantine import put_aside
 from tests.retention.certified import certify
+from tests.retention.enacting import create_rule
 from tests.retention.lifted import second_officer
 from tests.retention.simulated import simulated
 from tests.story.window import Window
@@ -114,6 +118,13 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     ):
         assert pk is not None
         yield reverse(f"retention:{name}", args=[pk.pk])
+    yield f"{reverse('retention:rule_new')}?start=coaching"
+    for proposal in Proposal.objects.order_by("proposed_at"):
+        for name in ("proposal", "proposal_approve", "proposal_refuse", "proposal_take_back"):
+            yield reverse(f"retention:{name}", args=[proposal.pk])
+    yield reverse("retention:source_release", args=[centre.pbx.pk])
+    yield reverse("retention:rules_release", args=[centre.vakka.pk])
+    yield reverse("retention:run_release", args=[run.pk])
     for simulation in Simulation.objects.all():
         yield reverse("retention:simulation", args=[simulation.pk])
     yield reverse("retention:certificate", args=[Certificate.objects.get().pk])
@@ -167,6 +178,15 @@ def furnish(centre: Centre) -> None:
     put_aside(centre)
     olga = Actor.user(centre.person("olga").reference)
     log, now = centre.vakka.pk, clock.now()
+    Source.objects.create(slug="chats", name="Chats", controller=centre.vakka)
+    propose_change(
+        rule=RetentionRule.objects.get(controller=centre.vakka),
+        draft=Draft(keep_months=3, keep_days=0, legal_basis="6.1.f"),
+        based_on=1,
+        intent=Intent("Six months are too long for coaching."),
+        user=centre.person("olga"),
+        now=now,
+    )
     place_log_hold(log=log, reason="Inquiry", actor=olga, now=now)
     change_term(log=log, months=60, legal_reason="MiFID II", actor=olga, now=now)
     owner = centre.person("olga").reference

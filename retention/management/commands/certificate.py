@@ -13,7 +13,7 @@ from audit import clock
 from audit.events import Actor
 from audit.operations import AuditUnavailable
 from retention import certificate as documents
-from retention import queries
+from retention import run_queries
 from retention.models import Certificate, PurgeRun
 from retention.operations.certificates import log_download
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
             )
         except AuditUnavailable as error:
             raise CommandError("It could not be logged, so nothing was given out.") from error
-        pieces = documents.file(found, queries.lines_of(found))
+        pieces = documents.file(found, run_queries.lines_of(found))
         if options["output"] is None:
             for piece in pieces:
                 self.stdout.write(piece.decode(), ending="")

@@ -25,6 +25,7 @@ from recordings.objectstore import ObjectStore, StoreRefused
 from retention.operations.purge import control, leases, selection
 from retention.operations.purge.maintenance import maintain
 from retention.operations.purge.run import PurgeStopped, Tally, purge
+from retention.operations.releases import waiting_release
 from retention.operations.timetable import PURGE, note_end
 
 EXAMPLE = """
@@ -218,7 +219,8 @@ class Command(BaseCommand):
         found = selection.counts(at=now)
         due = Conversation.objects.due(at=now).order_by("destroy_after", "pk")
         barred = selection.barred(at=now)
-        is_braked = selection.is_much_more_than_usual(due=found.due, at=now)
+        is_large = selection.is_much_more_than_usual(due=found.due, at=now)
+        is_braked = is_large and waiting_release() is None
         if as_json:
             self.stdout.write(
                 json.dumps(

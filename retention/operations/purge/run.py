@@ -22,6 +22,7 @@ from retention.operations.purge.pace import Pace
 from retention.operations.purge.presence import RUN, is_there, number_of, presence
 from retention.operations.purge.watchdog import BatchStuck
 from retention.operations.purge.worker import ACTOR, Progress, PurgeStopped, Tally, Worker
+from retention.operations.releases import use_release
 
 __all__ = ["Progress", "PurgeStopped", "Tally", "finish", "purge"]
 
@@ -156,20 +157,28 @@ def _take_due(worker: Worker) -> None:
         request_count=found.requested,
         observed_count=found.observed,
     )
-    if selection.is_much_more_than_usual(due=found.due, at=started_at):
-        _brake(run, tally)
-        return
-    worker.total = tally.destroyed + found.due
+    most = None
     with presence(RUN, number_of(run.pk)):
-        worker.finish_all(_withdrawn(worker, run))
+        if selection.is_much_more_than_usual(due=found.due, at=started_at):
+            most = _go_ahead_if_released(run)
+            if most is None:
+                _brake(run, tally)
+                return
+            tally.run_id = run.pk
+        worker.total = tally.destroyed + run.due_count
+        worker.finish_all(_withdrawn(worker, run, most=most))
         if tally.run_id is not None:
             _close(run, clock=worker.clock)
 
 
-def _withdrawn(worker: Worker, run: PurgeRun) -> Iterator[Batch]:
-    """Withdraw what is due at the start of the run, batch by batch."""
+def _withdrawn(worker: Worker, run: PurgeRun, *, most: int | None) -> Iterator[Batch]:
+    """Withdraw what is due at the start of the run, or at most so many of it, batch by batch."""
     pages = selection.batches(at=run.started_at, size=lambda: worker.pace.size)
     while worker.may_go_on() and (ids := next(pages, None)) is not None:
+        if most is not None:
+            ids = ids[: most - worker.tally.withdrawn]
+            if not ids:
+                return
         batch = steps.withdraw(
             run=run,
             conversation_ids=ids,
@@ -182,6 +191,21 @@ def _withdrawn(worker: Worker, run: PurgeRun) -> Iterator[Batch]:
             worker.tally.withdrawn += len(batch.conversation_ids)
             worker.runs = {run.pk}
             yield batch
+
+
+@transaction.atomic
+def _go_ahead_if_released(run: PurgeRun) -> int | None:
+    """
+    How many two persons let this run take, no more than they knew of; None if they did not.
+
+    One call alone can use the release; the others, at the same time, meet the brake.
+    """
+    most = use_release(now=run.started_at)
+    if most is None:
+        return None
+    run.due_count = min(run.due_count, most)
+    steps.begin(run=run, actor=ACTOR, now=run.started_at)
+    return run.due_count
 
 
 @transaction.atomic

@@ -83,15 +83,7 @@ def withdraw(
         return None
     run.heartbeat_at = now
     if run._state.adding:
-        run.save(force_insert=True)
-        append(
-            event_type=EventType.PURGE_RUN_STARTED,
-            actor=actor,
-            now=now,
-            log=None,
-            target=Target("purge_run", str(run.pk)),
-            facts={"due": run.due_count, "held": run.held_count},
-        )
+        begin(run=run, actor=actor, now=now)
     else:
         run.save(update_fields=["heartbeat_at"])
     with connection.cursor() as cursor:
@@ -108,6 +100,19 @@ def withdraw(
             },
         )
     return Batch(token, tuple(ids))
+
+
+def begin(*, run: PurgeRun, actor: Actor, now: datetime) -> None:
+    """Write the run's own row, with its event; in a transaction."""
+    run.save(force_insert=True)
+    append(
+        event_type=EventType.PURGE_RUN_STARTED,
+        actor=actor,
+        now=now,
+        log=None,
+        target=Target("purge_run", str(run.pk)),
+        facts={"due": run.due_count, "held": run.held_count},
+    )
 
 
 def rule_versions(conversation_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:

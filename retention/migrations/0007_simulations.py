@@ -1,6 +1,5 @@
-"""Makes limits versions, those there are in force from the beginning, and adds simulations."""
+"""Adds simulations of what is or might be proposed."""
 
-import datetime
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import uuid_utils.compat
@@ -12,7 +11,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('accounts', '0001_initial'),
-        ('retention', '0005_matchers_and_triggers'),
+        ('retention', '0006_proposals'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
@@ -37,33 +36,15 @@ class Migration(migrations.Migration):
                 'ordering': ['-asked_at'],
             },
         ),
-        migrations.RemoveConstraint(
-            model_name='purposelimit',
-            name='purpose_limit_once',
-        ),
-        migrations.AddField(
-            model_name='purposelimit',
-            name='created_at',
-            field=models.DateTimeField(default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
-        ),
-        migrations.AddField(
-            model_name='purposelimit',
-            name='in_force_from',
-            field=models.DateTimeField(default=datetime.datetime(1970, 1, 1, 0, 0, tzinfo=datetime.timezone.utc)),
-        ),
-        migrations.AddField(
-            model_name='purposelimit',
-            name='number',
-            field=models.PositiveIntegerField(default=1),
-        ),
-        migrations.AddConstraint(
-            model_name='purposelimit',
-            constraint=models.UniqueConstraint(fields=('controller', 'purpose', 'number'), name='purpose_limit_version_once'),
-        ),
         migrations.AddField(
             model_name='simulation',
             name='asked_by',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL),
+        ),
+        migrations.AddField(
+            model_name='simulation',
+            name='proposal',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='simulations', to='retention.proposal'),
         ),
         migrations.AddIndex(
             model_name='simulation',
