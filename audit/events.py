@@ -52,6 +52,8 @@ class EventType(StrEnum):
     RULE_CHANGED = "rule.changed"
     RULE_RETIRED = "rule.retired"
     PURPOSE_LIMIT_CHANGED = "purpose_limit.changed"
+    SIMULATION_REQUESTED = "simulation.requested"
+    SIMULATION_VIEWED = "simulation.viewed"
     PROPOSAL_MADE = "proposal.made"
     PROPOSAL_REFUSED = "proposal.refused"
     PROPOSAL_TAKEN_BACK = "proposal.taken_back"

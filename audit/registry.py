@@ -183,7 +183,7 @@ REGISTRY: Mapping[EventType, EventRule] = {
     ),
     T.CONVERSATION_EXPLAINED: _rule(
         _("It was asked why a conversation is kept"),
-        "rule rules uses state destroy_after held",
+        "rule rules uses state destroy_after held until",
         needs="conversation",
     ),
     T.CONVERSATION_REFUSED: _rule(_("A conversation was refused"), "reason state kind page", DENY),
@@ -216,6 +216,8 @@ REGISTRY: Mapping[EventType, EventRule] = {
         _("The limits of a purpose were changed"),
         "months days changed version legal_basis from" + _TWO,
     ),
+    T.SIMULATION_REQUESTED: _rule(_("A change of rules was simulated"), "rules count"),
+    T.SIMULATION_VIEWED: _rule(_("A simulated change of rules was looked at"), "rules count"),
     T.PROPOSAL_MADE: _rule(
         _("Something was proposed that a second person decides"),
         _RULE_FACTS + " urgency source run due",

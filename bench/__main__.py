@@ -11,7 +11,7 @@ from bench.measuring import Scale
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / ".data" / "bench"
-GROUPS = ("list", "capture", "stream", "audit", "audit_page", "purge", "purge_rows")
+GROUPS = ("list", "capture", "stream", "audit", "audit_page", "purge", "purge_rows", "simulate")
 
 
 def _wanted() -> tuple[str, ...]:
@@ -34,7 +34,7 @@ def main() -> None:
     wanted, scale = _wanted(), _scale()
     with stage.opened(DATA) as opened:
         # Imported once Django is set up: they import models.
-        from bench import auditing, capturing, listing, purging, streaming
+        from bench import auditing, capturing, listing, purging, simulating, streaming
         from bench.centre import make_centre
 
         measures = {
@@ -45,6 +45,7 @@ def main() -> None:
             "audit_page": auditing.measure_page,
             "purge": purging.measure,
             "purge_rows": purging.measure_rows,
+            "simulate": simulating.measure,
         }
         centre = make_centre(opened)
         for group in wanted:

@@ -14,11 +14,14 @@ OLD_CONVERSATIONS = 200
 # Spread over a year, more of them lately. Each team gets its share except the last one, which has
 # OLD_CONVERSATIONS in the oldest month. One in eight was handed on to a second team; for one in
 # twelve the time for coaching is over, and another purpose keeps it; one in a hundred is held
-# back. Numbers are drawn from hashes, so that each run has the same.
+# back. Numbers are drawn from hashes, so that each run has the same. Ids are in the order of time,
+# as those that capture gives.
 CONVERSATIONS = """
 CREATE TEMPORARY TABLE drawn ON COMMIT DROP AS
-SELECT n,
-       gen_random_uuid() AS id,
+SELECT (lpad(to_hex((extract(epoch FROM started_at) * 1000)::bigint), 12, '0')
+        || '7' || substr(md5(n::text), 1, 3) || '8' || substr(md5(n::text), 4, 15))::uuid AS id,
+       numbers.*
+FROM (SELECT n,
        n <= %(old)s AS is_old,
        CASE WHEN n <= %(old)s
             THEN %(now)s - interval '335 days' - interval '25 days' * n / %(old)s
@@ -31,7 +34,7 @@ SELECT n,
             THEN 1 + floor(hash_share(n, 5) * (%(teams)s - 1)) END::int AS second_team,
        n > %(old)s AND hash_share(n, 6) < 1 / 12.0 AS is_over,
        n > %(old)s AND hash_share(n, 7) < 0.01 AS is_restricted
-FROM generate_series(1, %(count)s) AS n;
+FROM generate_series(1, %(count)s) AS n) AS numbers;
 
 INSERT INTO recordings_conversation (
     id, controller_id, source_id, external_id, external_id_hash, content_hash, kind, direction,

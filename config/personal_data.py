@@ -249,6 +249,13 @@ PERSONAL_DATA: dict[str, Declaration] = {
         none="id controller requested_at heartbeat_at finished_at replaced_at reached total_count "
         "done_count changed_count",
     ),
+    "retention.Simulation": _declare(
+        _NOT_YET,
+        none="id proposal controllers changes at asked_at heartbeat_at finished_at needs_person_at "
+        "attempts done_count total_count",
+        contact="result",
+        staff_reference="asked_by",
+    ),
     "retention.BusinessEvent": _declare(
         "deleted `BUSINESS_EVENT_KEPT_DAYS` after it arrived, once nothing kept is about it",
         none="id controller event_type recorded_at",

@@ -251,6 +251,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 60,
         "options": {"expires": 60},
     },
+    "simulations": {
+        "task": "retention.tasks.run_simulations",
+        "schedule": 60,
+        "options": {"expires": 60},
+    },
     "apply-criteria": {
         "task": "retention.tasks.apply_criteria",
         "schedule": 60,

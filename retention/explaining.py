@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Count, Max, Q, TextField
+from django.db.models import Count, Max, TextField
 from django.db.models.expressions import RawSQL
 
-from accounts.models import Purpose, TeamPermission, User
+from accounts.models import Purpose
 from accounts.queries import names_by_reference
 from audit.events import EventType
 from audit.models import Event
-from recordings.models import Conversation, PermittedUse
+from recordings.models import Conversation
+from recordings.operations.uses import NewUse
+from retention.contacts import contact_of
 from retention.explanation import (
+    Bar,
     CertificateLine,
     ExplainedHold,
     ExplainedPurpose,
@@ -22,143 +26,114 @@ from retention.explanation import (
     Heard,
     MatchedRule,
     Next,
-    Reach,
     UnmatchedRule,
+    Why,
 )
-from retention.holding import awaiting_their_holds
+from retention.history import (
+    Standing,
+    holds_at,
+    is_awaiting_a_hold,
+    is_braked,
+    standing_of,
+)
 from retention.matching import Decision, Match, mismatch
-from retention.models import Destruction, Hold, Matter, RuleVersion
-from retention.queries import (
-    RuleBook,
-    contact_of,
-    decide_before,
-    decisions_for,
-    rule_book,
-)
+from retention.models import Destruction, Hold, RuleVersion
+from retention.queries import RuleBook, decide_before, decisions_for, rule_book
+from retention.reach import reach_of
 
 # What counts as having reached it. Asking why it is kept does not: the answer would change itself.
 REACHED = (EventType.CONVERSATION_VIEWED, EventType.DIALOG_PLAYED, EventType.CHAT_READ)
 
 
-def explanation_of(conversation: Conversation, *, at: datetime) -> Explanation:
-    """Explain the conversation as its rows stand, for that time."""
-    is_kept = conversation.state == Conversation.State.KEPT
+def explanation_of(
+    conversation: Conversation, *, at: datetime, asked_at: datetime | None = None
+) -> Explanation:
+    """
+    Explain the conversation as it stood at that time; `asked_at` is now, if that is another.
+
+    Names of people, teams and rules are those of today.
+    """
+    standing = standing_of(conversation, at=at)
     book = rule_book(controller=conversation.controller, at=at, events_at=at)
+    holds = list(holds_at(conversation, at=at).select_related("matter", "placed_by", "lifted_by"))
+    active = [hold for hold in holds if hold.lifted_at is None or hold.lifted_at > at]
+    is_held = bool(active) or is_awaiting_a_hold(conversation, at=at)
+    barred_by = tuple(_bars(conversation, at, is_held=is_held))
     return Explanation(
         conversation=conversation.pk,
         at=at,
+        asked_at=asked_at or at,
         controller=conversation.controller.slug,
         kind=conversation.kind,
-        state=conversation.state,
+        state=standing.state,
         started_at=conversation.started_at,
         ended_at=conversation.ended_at,
         captured_at=conversation.captured_at,
         notice=conversation.notice,
-        destroy_after=conversation.destroy_after,
-        next=_next(conversation, at),
+        destroy_after=standing.destroy_after,
+        next=_next(standing, barred_by, at),
+        barred_by=barred_by if standing.is_kept else (),
         decide_before=(
-            decide_before(conversation) if is_kept and _is_uncovered(conversation) else None
+            standing.destroy_after or decide_before(conversation)
+            if standing.is_kept and standing.is_uncovered
+            else None
         ),
-        hold_count=conversation.hold_count,
+        hold_count=len(active),
         open_requests=conversation.open_requests,
-        restricted_at=conversation.restricted_at,
-        closed_at=conversation.closed_at,
-        withdrawn_at=conversation.withdrawn_at,
-        key_destroyed_at=conversation.key_destroyed_at,
-        destroyed_at=conversation.destroyed_at,
-        purposes=_purposes(conversation, book if is_kept else None),
-        unmatched=_unmatched(conversation, book) if is_kept else (),
-        holds=_holds(conversation),
-        reach=reach_of(conversation, at=at),
-        heard=_heard(conversation),
-        certificate_line=_certificate_line(conversation),
+        restricted_at=standing.restricted_at,
+        closed_at=standing.closed_at,
+        withdrawn_at=standing.withdrawn_at,
+        key_destroyed_at=standing.key_destroyed_at,
+        destroyed_at=standing.destroyed_at,
+        purposes=_purposes(conversation, standing, book if standing.is_kept else None),
+        unmatched=_unmatched(conversation, book) if standing.is_kept else (),
+        holds=_holds(holds, at),
+        reach=reach_of(conversation, at=at, standing=standing if asked_at else None),
+        heard=_heard(conversation, at),
+        certificate_line=_certificate_line(standing.destruction, at),
     )
 
 
-def reach_of(conversation: Conversation, *, at: datetime) -> tuple[Reach, ...]:
-    """
-    Who could reach the content at that time, by person and purpose.
-
-    Team permissions and uses written for one person say whom to ask about; the access rule itself
-    answers, person by person.
-    """
-    segments = conversation.segments.all()
-    permissions = TeamPermission.objects.valid(at=at).filter(
-        content_object__in=segments.values("team"), permission__codename="hear_team"
-    )
-    asked: dict[tuple[UUID, UUID], Reach] = {}
-    for permission in permissions.select_related("user", "purpose", "content_object").order_by(
-        "user__full_name", "user_id", "purpose__code", "until_at", "pk"
-    ):
-        user, purpose = permission.user, permission.purpose
-        asked[user.pk, purpose.pk] = Reach(
-            name=user.full_name,
-            reference=user.reference,
-            purpose=purpose.code,
-            through="team",
-            of=permission.content_object.name,
-            until_at=permission.until_at,
-        )
-    uses = conversation.permitted_uses.filter(
-        only_for__isnull=False, from_at__lte=at, until_at__gt=at
-    )
-    matters = Matter.objects.in_bulk(list(uses.values_list("authority", flat=True)))
-    for use in uses.select_related("only_for", "purpose").order_by(
-        "only_for__full_name", "only_for_id", "until_at", "pk"
-    ):
-        handler, matter = use.only_for, matters.get(use.authority)
-        if handler is not None and matter is not None:
-            asked[handler.pk, use.purpose_id] = Reach(
-                name=handler.full_name,
-                reference=handler.reference,
-                purpose=use.purpose.code,
-                through="matter",
-                of=matter.name,
-                until_at=None,
-            )
-    users = User.objects.in_bulk([user for user, _purpose in asked])
-    purposes = Purpose.objects.in_bulk([purpose for _user, purpose in asked])
-    return tuple(
-        reach
-        for (user_id, purpose_id), reach in asked.items()
-        if Conversation.objects.filter(pk=conversation.pk)
-        .open_to(user=users[user_id], purpose=purposes[purpose_id], at=at)
-        .exists()
-    )
-
-
-def _next(conversation: Conversation, at: datetime) -> Next:
-    if conversation.state == Conversation.State.DESTROYED:
-        return Next.GONE
-    if conversation.state == Conversation.State.WITHDRAWN:
-        return Next.GOING
-    ends_at = conversation.destroy_after
-    released = (conversation.source.released_at, conversation.controller.rules_released_at)
-    if conversation.hold_count or awaiting_their_holds(
-        conversation_ids=[conversation.pk], controllers=[conversation.controller_id]
-    ):
-        return Next.HELD
+def _bars(conversation: Conversation, at: datetime, *, is_held: bool) -> Iterator[Bar]:
+    """What kept it from being destroyed at that time, what is asked first at the head."""
+    if is_held:
+        yield Bar.HOLD
     if conversation.open_requests:
+        yield Bar.REQUEST
+    for released_at, bar in (
+        (conversation.source.released_at, Bar.SOURCE_OBSERVED),
+        (conversation.controller.rules_released_at, Bar.COMPANY_OBSERVED),
+    ):
+        if released_at is None or released_at > at:
+            yield bar
+    if is_braked(at=at):
+        yield Bar.BRAKE
+
+
+def _next(standing: Standing, barred_by: Collection[Bar], at: datetime) -> Next:
+    if standing.state == Conversation.State.DESTROYED:
+        return Next.GONE
+    if standing.state == Conversation.State.WITHDRAWN:
+        return Next.GOING
+    ends_at = standing.destroy_after
+    if Bar.HOLD in barred_by:
+        return Next.HELD
+    if Bar.REQUEST in barred_by:
         return Next.REQUEST_OPEN
-    if ends_at is None or (_is_uncovered(conversation) and at < ends_at):
+    if ends_at is None or (standing.is_uncovered and at < ends_at):
         return Next.UNCOVERED
-    if any(since is None or since > at for since in released):
+    if Bar.SOURCE_OBSERVED in barred_by or Bar.COMPANY_OBSERVED in barred_by:
         return Next.OBSERVED
-    return Next.DUE if ends_at <= at else Next.ENDS
+    if ends_at > at:
+        return Next.ENDS
+    return Next.BRAKED if Bar.BRAKE in barred_by else Next.DUE
 
 
-def _is_uncovered(conversation: Conversation) -> bool:
-    return conversation.uncovered_at is not None or conversation.destroy_after is None
-
-
-def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[ExplainedPurpose, ...]:
+def _purposes(
+    conversation: Conversation, standing: Standing, book: RuleBook | None
+) -> tuple[ExplainedPurpose, ...]:
     """What holds for each purpose; without a book only what was written while it was kept."""
-    uses = {
-        use.purpose_id: use
-        for use in conversation.permitted_uses.filter(
-            authority_kind=PermittedUse.AuthorityKind.RULE
-        ).order_by("until_at", "pk")
-    }
+    uses = standing.uses
     decisions = {
         decision.purpose: decision
         for decision in (decisions_for(conversation, book=book) if book else ())
@@ -177,7 +152,7 @@ def _purposes(conversation: Conversation, book: RuleBook | None) -> tuple[Explai
 
 def _explained(
     purpose: Purpose,
-    use: PermittedUse | None,
+    use: NewUse | None,
     decision: Decision | None,
     versions: dict[UUID, RuleVersion],
 ) -> ExplainedPurpose:
@@ -200,8 +175,19 @@ def _explained(
         floor_at=decision.floor_at if decision else None,
         ceiling_at=decision.ceiling_at if decision else None,
         bounded_by=decision.bounded_by if decision else None,
+        why=_why(decision) if decision else None,
         rules=rules,
     )
+
+
+def _why(decision: Decision) -> Why | None:
+    """Why the version that decides does; those set aside could not."""
+    able = [match for match in decision.matches if not match.lacks_article_9_condition]
+    if decision.decides is None:
+        return None
+    if len(able) == 1:
+        return Why.ONLY
+    return Why.OLDER if able[0].until_at == able[1].until_at else Why.LONGEST
 
 
 def _rule(
@@ -241,24 +227,22 @@ def _unmatched(conversation: Conversation, book: RuleBook) -> tuple[UnmatchedRul
     )
 
 
-def _holds(conversation: Conversation) -> tuple[ExplainedHold, ...]:
-    rows = Hold.objects.filter(conversation=conversation).select_related(
-        "matter", "placed_by", "lifted_by"
-    )
+def _holds(holds: Iterable[Hold], at: datetime) -> tuple[ExplainedHold, ...]:
     return tuple(
         ExplainedHold(
             matter=hold.matter.name,
             matter_id=hold.matter_id,
             placed_at=hold.placed_at,
             placed_by=hold.placed_by.full_name if hold.placed_by else None,
-            lifted_at=hold.lifted_at,
-            lifted_by=hold.lifted_by.full_name if hold.lifted_by else None,
+            lifted_at=hold.lifted_at if is_lifted else None,
+            lifted_by=hold.lifted_by.full_name if is_lifted and hold.lifted_by else None,
         )
-        for hold in rows.order_by("placed_at", "pk")
+        for hold in sorted(holds, key=lambda hold: (hold.placed_at, hold.pk))
+        for is_lifted in [hold.lifted_at is not None and hold.lifted_at <= at]
     )
 
 
-def _heard(conversation: Conversation) -> tuple[Heard, ...]:
+def _heard(conversation: Conversation, at: datetime) -> tuple[Heard, ...]:
     """
     Count per person how often the content was reached, as long as the log's term runs.
 
@@ -275,6 +259,7 @@ def _heard(conversation: Conversation) -> tuple[Heard, ...]:
             conversation=conversation.pk,
             event_type__in=[event_type.value for event_type in REACHED],
             outcome="allow",
+            happened_at__lte=at,
         )
         .annotate(listening=listening)
         .values("actor")
@@ -289,22 +274,29 @@ def _heard(conversation: Conversation) -> tuple[Heard, ...]:
     )
 
 
-def _certificate_line(conversation: Conversation) -> CertificateLine | None:
-    lines = Destruction.objects.select_related("certificate")
-    line = lines.filter(Q(conversation=conversation), recalled_at=None).first()
+def _certificate_line(line: Destruction | None, at: datetime) -> CertificateLine | None:
     if line is None:
         return None
+    concluded_at = _by(line.concluded_at, at)
+    needs_person = concluded_at is None and _by(line.needs_person_at, at) is not None
+    certificate = line.certificate
     return CertificateLine(
         run=line.run_id,
         withdrawn_at=line.withdrawn_at,
-        key_destroyed_at=line.key_destroyed_at,
-        deleted_at=line.deleted_at,
-        confirmed_at=line.confirmed_at,
-        concluded_at=line.concluded_at,
+        key_destroyed_at=_by(line.key_destroyed_at, at),
+        # Written together, when it is concluded.
+        deleted_at=line.deleted_at if concluded_at else None,
+        confirmed_at=line.confirmed_at if concluded_at else None,
+        concluded_at=concluded_at,
         method=line.method,
-        objects=len(line.objects_destroyed),
+        objects=len(line.objects_destroyed) if concluded_at else 0,
         rule_versions=tuple(line.rule_versions),
-        needs_person=line.needs_person_at is not None,
-        problem=line.problem,
-        certificate=line.certificate.pk if line.certificate and line.certificate.seal else None,
+        needs_person=needs_person,
+        problem=line.problem if needs_person else "",
+        certificate=(certificate.pk if certificate and _by(certificate.sealed_at, at) else None),
     )
+
+
+def _by(time: datetime | None, at: datetime) -> datetime | None:
+    """The time, if it had come by then."""
+    return time if time is not None and time <= at else None

@@ -21,8 +21,27 @@ class Next(StrEnum):
     REQUEST_OPEN = "request_open"
     UNCOVERED = "uncovered"
     OBSERVED = "observed"
+    BRAKED = "braked"
     DUE = "due"
     ENDS = "ends"
+
+
+class Bar(StrEnum):
+    """What keeps a purge run from destroying it, were its time over."""
+
+    HOLD = "hold"
+    REQUEST = "request"
+    SOURCE_OBSERVED = "source_observed"
+    COMPANY_OBSERVED = "company_observed"
+    BRAKE = "brake"
+
+
+class Why(StrEnum):
+    """Why of the versions that matched the one decides that does."""
+
+    ONLY = "only"
+    LONGEST = "longest"
+    OLDER = "older"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +78,9 @@ class ExplainedPurpose:
     What the rules give for one purpose.
 
     `until_at` is what is in force for access; `computed_until_at` what the rules give now, which
-    differs only while a change of rules is being carried through. An exclusion among the rules
-    closes the purpose, but for what the floor demands.
+    differs only while a change of rules is being carried through. `why` the version that decides
+    does: the others that could are shorter, or as long and newer; None if none decides. An
+    exclusion among the rules closes the purpose, but for what the floor demands.
     """
 
     purpose: str
@@ -70,6 +90,7 @@ class ExplainedPurpose:
     floor_at: datetime | None
     ceiling_at: datetime | None
     bounded_by: Bound | None
+    why: Why | None
     rules: tuple[MatchedRule, ...]
 
 
@@ -141,10 +162,16 @@ class CertificateLine:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The whole answer; the same rows and the same `at` give the same answer."""
+    """
+    The whole answer; the same rows and the same `at` give the same answer.
+
+    `at` is the time it is about and `asked_at` when it was asked: later if it is replayed. What
+    `barred_by` names keeps it from being destroyed; `next` is the first of them.
+    """
 
     conversation: UUID
     at: datetime
+    asked_at: datetime
     controller: str
     kind: str
     state: str
@@ -154,6 +181,7 @@ class Explanation:
     notice: str
     destroy_after: datetime | None
     next: Next
+    barred_by: tuple[Bar, ...]
     decide_before: datetime | None
     hold_count: int
     open_requests: int

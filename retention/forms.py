@@ -88,6 +88,11 @@ class IntentForm(ReasonForm):
 
     field_order: Sequence[str] | None = ("wanted_from", "urgency", "reason")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What is only simulated is not proposed yet.
+        self.fields["reason"].required = "simulate" not in self.data
+
     def intent(self, controller: Controller) -> Intent:
         """What was filled in; a date begins at midnight in the company's zone."""
         said = self.cleaned_data
@@ -121,6 +126,18 @@ class LimitForm(IntentForm):
     def __init__(self, *args: Any, controllers: Sequence[Controller], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         narrow_to(self.fields["controller"], controllers)
+
+
+class MomentForm(forms.Form):
+    """The time as of which something is shown; empty is now."""
+
+    at = forms.DateTimeField(
+        label=_("As it stood at"),
+        required=False,
+        widget=forms.DateTimeInput(
+            attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"
+        ),
+    )
 
 
 class NoticeForm(WithProblems):

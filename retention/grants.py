@@ -19,6 +19,7 @@ _READ = [
     *(("SELECT", f"TABLE retention_{table}") for table in ("disposition", "notice", "taskend")),
     ("SELECT", "TABLE retention_retentionrule"),
     ("SELECT", "TABLE retention_ruleversion"),
+    ("SELECT", "TABLE retention_simulation"),
 ]
 _HOLD = [
     ("INSERT, UPDATE (lifting_id, lifted_at, lifted_by_id)", "TABLE retention_hold"),
@@ -56,6 +57,15 @@ _RULE = [
     ("UPDATE (released_at)", "TABLE accounts_source"),
     ("UPDATE (rules_released_at)", "TABLE accounts_controller"),
     ("INSERT, UPDATE", "TABLE retention_recomputation"),
+    ("INSERT", "TABLE retention_simulation"),
+]
+# Who asks for a simulation does not answer it.
+_SIMULATE = [
+    (
+        "UPDATE (heartbeat_at, finished_at, needs_person_at, attempts, done_count, total_count, "
+        "result)",
+        "TABLE retention_simulation",
+    )
 ]
 _EVENT = [
     ("INSERT, DELETE", "TABLE retention_businessevent"),
@@ -98,6 +108,6 @@ _PURGE = [
 # Role → (privilege, object) as in GRANT privilege ON object TO role.
 GRANTS: dict[str, list[tuple[str, str]]] = {
     "tallenne_web": _READ + _HOLD + _RULE + _DECIDE + _CONTROL,
-    "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT + _TEND + _DONE,
+    "tallenne_work": _READ + _HOLD + _CERTIFY + _EVENT + _TEND + _DONE + _SIMULATE,
     "tallenne_purge": _READ + _PURGE + _DONE,
 }

@@ -80,10 +80,19 @@ def left_of(criterion: Criterion) -> QuerySet[Conversation]:
 
 
 def awaiting_their_holds(
-    *, conversation_ids: Collection[UUID], controllers: Collection[UUID]
+    *,
+    conversation_ids: Collection[UUID],
+    controllers: Collection[UUID],
+    set_by: datetime | None = None,
 ) -> set[UUID]:
-    """Those of these companies' that match a criterion which has not come to them yet."""
+    """
+    Those of these companies' that match a criterion which has not come to them yet.
+
+    `set_by` is a time by which the criterion had been set.
+    """
     unapplied = Criterion.objects.unapplied().filter(matter__controller__in=controllers)
+    if set_by is not None:
+        unapplied = unapplied.filter(set_at__lte=set_by)
     return {
         pk
         for criterion in unapplied.select_related("matter")

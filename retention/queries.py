@@ -21,8 +21,8 @@ from accounts.models import (
 )
 from accounts.roles import Role
 from recordings.models import Conversation, PermittedUse, Segment
-from retention.event_queries import events_of
-from retention.matching import ENDED_AT, Contact, Decision, Limit, Matchers, Stretch, Terms, decide
+from retention.contacts import contact_of
+from retention.matching import ENDED_AT, Decision, Limit, Matchers, Terms, decide
 from retention.models import (
     Disposition,
     Proposal,
@@ -31,9 +31,6 @@ from retention.models import (
     RetentionRule,
     RuleVersion,
 )
-
-# What `contact_of` asks of a conversation besides its row.
-PREFETCH = ("segments__queue", "references")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,32 +138,6 @@ def last_change(controller: Controller) -> datetime | None:
     found = Recomputation.objects.filter(controller=controller).aggregate(last=Max("requested_at"))
     last: datetime | None = found["last"]
     return last
-
-
-def contact_of(conversation: Conversation, *, book: RuleBook) -> Contact:
-    """The conversation as matching sees it; prefetch PREFETCH for many."""
-    segments = list(
-        conversation.segments.all()
-        if "segments" in getattr(conversation, "_prefetched_objects_cache", {})
-        else conversation.segments.select_related("queue")
-    )
-    return Contact(
-        kind=conversation.kind,
-        ended_at=conversation.ended_at,
-        stretches=tuple(Stretch(segment.team_id, segment.queue_id) for segment in segments),
-        may_hold_health_data=any(
-            segment.queue is not None and segment.queue.holds_health_data for segment in segments
-        ),
-        zone=book.zone,
-        direction=conversation.direction,
-        duration_seconds=conversation.duration_seconds,
-        outcome=conversation.outcome,
-        language=conversation.language,
-        tags=frozenset(conversation.tags),
-        events=events_of(conversation, at=book.events_at) if book.asks_for_events else {},
-        captured_at=conversation.captured_at,
-        noticed_months=book.noticed_months.get(conversation.notice, {}),
-    )
 
 
 def decisions_for(conversation: Conversation, *, book: RuleBook) -> tuple[Decision, ...]:

@@ -12,7 +12,14 @@ from audit import clock
 from recordings.keyring import FileKeyring, KeyringUnavailable
 from recordings.objectstore import ObjectStore, StoreRefused, StoreUnavailable
 from recordings.operations.quarantine_end import destroy_due as destroy_quarantined
-from retention.operations import business_events, certificates, dispositions, mirror, reminders
+from retention.operations import (
+    business_events,
+    certificates,
+    dispositions,
+    mirror,
+    reminders,
+    simulate,
+)
 from retention.operations.coming_into_force import come_into_force
 from retention.operations.criteria import apply_next
 from retention.operations.liftings import lift_next
@@ -94,6 +101,13 @@ def lift_holds() -> None:
     """Lift what two persons have agreed to lift, until all of it is lifted."""
     keyring = FileKeyring.from_settings()
     while lift_next(now=clock.now(), keyring=keyring):
+        pass
+
+
+@shared_task(acks_late=True)
+def run_simulations() -> None:
+    """Do the simulations that wait; what is killed the next minute's begins again."""
+    while simulate.run_next(clock=clock.now):
         pass
 
 

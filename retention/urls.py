@@ -12,9 +12,20 @@ urlpatterns = [
     path("rules/notice/", views.notice_new, name="notice_new"),
     path("rules/<uuid:rule_id>/", views.rule_change, name="rule_change"),
     path("rules/<uuid:rule_id>/retire/", views.rule_retire, name="rule_retire"),
+    path("simulations/<uuid:simulation_id>/", views.simulation, name="simulation"),
+    path(
+        "simulations/<uuid:simulation_id>/progress/",
+        views.simulation_progress,
+        name="simulation_progress",
+    ),
     path("proposals/<uuid:proposal_id>/", views.proposal, name="proposal"),
     path("proposals/<uuid:proposal_id>/approve/", views.proposal_approve, name="proposal_approve"),
     path("proposals/<uuid:proposal_id>/refuse/", views.proposal_refuse, name="proposal_refuse"),
+    path(
+        "proposals/<uuid:proposal_id>/simulate/",
+        views.proposal_simulate,
+        name="proposal_simulate",
+    ),
     path(
         "proposals/<uuid:proposal_id>/take-back/",
         views.proposal_take_back,

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from accounts.models import Purpose, Queue, Source, Team, User
 from recordings.models import Conversation
-from retention.explanation import Explanation, MatchedRule, Next
+from retention.explanation import Bar, Explanation, MatchedRule, Next, Why
 from retention.holding import Description
 from retention.matching import Matchers, Mismatch
 from retention.models import Proposal, RuleVersion
@@ -162,6 +162,7 @@ def happens_next(explanation: Explanation) -> str:
         Next.OBSERVED: _(
             "Its source or company is only observed: nothing of it is destroyed until released."
         ),
+        Next.BRAKED: _("Its time has ended; purge runs are stopped by the brake."),
         Next.DUE: _("Its time has ended: the next purge run destroys it."),
     }
     if explanation.next is Next.ENDS and explanation.destroy_after is not None:
@@ -169,6 +170,28 @@ def happens_next(explanation: Explanation) -> str:
             "at": moment(explanation.destroy_after)
         }
     return sentences.get(explanation.next, "")
+
+
+def bars(explanation: Explanation) -> list[str]:
+    """What keeps the conversation from being destroyed, each in a few words."""
+    words = {
+        Bar.HOLD: _("held"),
+        Bar.REQUEST: _("open request of a data subject"),
+        Bar.SOURCE_OBSERVED: _("its source is only observed"),
+        Bar.COMPANY_OBSERVED: _("its company is only observed"),
+        Bar.BRAKE: _("the brake has stopped purge runs"),
+    }
+    return [words[bar] for bar in explanation.barred_by]
+
+
+def why(reason: Why | None) -> str:
+    """Why the version that decides does."""
+    return {
+        None: "",
+        Why.ONLY: _("no other could"),
+        Why.LONGEST: _("it keeps longest"),
+        Why.OLDER: _("another keeps as long, this is the older"),
+    }[reason]
 
 
 def why_not(reason: Mismatch) -> str:

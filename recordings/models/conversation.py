@@ -94,8 +94,33 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
 
         Source: design, laws 1 and 10; GDPR Art. 5(1)(b) and Art. 32(4).
         """
-        from recordings.models.people import Party, Segment
         from recordings.models.use import PermittedUse
+
+        uses = PermittedUse.objects.current(purpose=purpose, at=at)
+        for_anybody = uses.filter(conversation=OuterRef("pk"), only_for=None)
+        for_her = uses.filter(only_for=user)
+        return (
+            self.kept()
+            .filter(restricted_at=None, closed_at=None)
+            .open_by(
+                user=user,
+                purpose=purpose,
+                at=at,
+                for_anybody=Q(_any_of(for_anybody)),
+                for_her=Q(pk__in=for_her.values("conversation")),
+            )
+        )
+
+    def open_by(
+        self, *, user: User, purpose: Purpose, at: datetime, for_anybody: Q, for_her: Q
+    ) -> Self:
+        """
+        What the access rule asks of the person, given what it says of the conversations' uses.
+
+        Alone only for telling who could reach a conversation at a time when its uses were others:
+        `open_to` is what opens.
+        """
+        from recordings.models.people import Party, Segment
 
         roles = RoleAssignment.objects.valid(at=at).filter(
             user=user,
@@ -111,25 +136,17 @@ class ConversationQuerySet(models.QuerySet["Conversation"]):
             .filter(user=user, purpose=purpose, permission__codename="hear_team")
             .values("content_object_id")
         )
-        uses = PermittedUse.objects.current(purpose=purpose, at=at)
         in_scope = Segment.objects.filter(_is_one_of("team_id", teams), conversation=OuterRef("pk"))
-        for_anybody = uses.filter(conversation=OuterRef("pk"), only_for=None)
-        for_her = uses.filter(only_for=user)
         about_herself = Party.objects.filter(
             conversation=OuterRef("pk"), user=user, role=Party.Role.CUSTOMER
         )
         return (
-            self.kept()
-            .filter(restricted_at=None, closed_at=None)
-            .filter(Exists(undertakings))
+            self.filter(Exists(undertakings))
             .filter(
                 Exists(roles.filter(controller=None))
                 | Q(controller__in=roles.values("controller_id"))
             )
-            .filter(
-                (Q(_any_of(in_scope)) & Q(_any_of(for_anybody)))
-                | Q(pk__in=for_her.values("conversation"))
-            )
+            .filter((Q(_any_of(in_scope)) & for_anybody) | for_her)
             .exclude(Exists(about_herself))
         )
 

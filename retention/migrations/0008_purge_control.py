@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('retention', '0006_proposals'),
+        ('retention', '0007_simulations'),
     ]
 
     operations = [

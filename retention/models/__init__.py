@@ -8,6 +8,7 @@ from retention.models.liftings import Lifting
 from retention.models.proposals import Proposal
 from retention.models.purge import Certificate, Destruction, LedgerEntry, PurgePause, PurgeRun
 from retention.models.rules import PurposeLimit, Recomputation, RetentionRule, RuleVersion
+from retention.models.simulations import Simulation
 from retention.models.timetable import TaskEnd
 from retention.models.undecided import About, Disposition, Notice
 
@@ -32,6 +33,7 @@ __all__ = [
     "Recomputation",
     "RetentionRule",
     "RuleVersion",
+    "Simulation",
     "TaskEnd",
     "Urgency",
 ]

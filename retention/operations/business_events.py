@@ -16,12 +16,13 @@ from audit.operations import append_many
 from recordings.keyring import Keyring
 from recordings.models import BusinessReference, Conversation
 from recordings.operations.hashing import reference_hash
+from retention.contacts import PREFETCH
 from retention.event_queries import concerned_by, count_concerned
 from retention.models import BusinessEvent
-from retention.operations.cover import cover_anyway
+from retention.operations.cover import cover_anew
 from retention.operations.recompute import request_recomputation
 from retention.operations.rule_lock import change_alone
-from retention.queries import PREFETCH, last_change, rule_book
+from retention.queries import last_change, rule_book
 
 ACTOR = Actor.system("business_event")
 # So many conversations are covered anew in the transaction that takes the events in; more are left
@@ -156,8 +157,7 @@ def _cover(
         .prefetch_related(*PREFETCH)
         .order_by("pk")
     )
-    for conversation in rows:
-        cover_anyway(conversation=conversation, book=book, now=now, keyring=keyring)
+    cover_anew(conversations=list(rows), book=book, now=now, keyring=keyring)
     return count
 
 

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from audit.events import Actor, EventType, FactValue, Target
-from audit.operations import append
-from recordings.keyring import KeyDoesNotFit, KeyMissing, Keyring
+from audit.events import Actor, EventType, FactValue, NewEvent, Target
+from audit.operations import append_many
+from recordings.keyring import Keyring
 from recordings.models import Conversation
-from recordings.operations.uses import NewUse, write_uses
+from recordings.operations.uses import NewUse, write_uses, write_uses_of_many
 from retention.matching import Decision
 from retention.operations.criteria import hold_if_matched
 from retention.operations.rule_lock import wait_for_change
@@ -41,35 +41,31 @@ def cover(*, conversation: Conversation, now: datetime, keyring: Keyring | None 
     decisions = decisions_for(conversation, book=book)
     uses = uses_from(decisions, conversation=conversation)
     write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
-    _append_covered(conversation, uses, decisions, now)
+    append_many(events=[_covered(conversation, uses, decisions, now)])
     hold_if_matched(conversation=conversation, keyring=keyring, now=now)
 
 
 @transaction.atomic
 def cover_anew(
-    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None = None
-) -> bool:
+    *,
+    conversations: Sequence[Conversation],
+    book: RuleBook,
+    now: datetime,
+    keyring: Keyring | None = None,
+) -> int:
     """
-    Write the uses that the book gives a conversation that was covered before.
+    Write the uses that the book gives conversations of one company that were covered before.
 
-    Returns whether anything changed; only then there is an event. Raises as `cover` does.
+    Prefetch `contacts.PREFETCH`. Returns of how many anything changed; only those have an event.
+    Raises as `write_uses_of_many` does.
     """
-    decisions = decisions_for(conversation, book=book)
-    uses = uses_from(decisions, conversation=conversation)
-    changed = write_uses(conversation=conversation, uses=uses, keyring=keyring, now=now)
-    if changed:
-        _append_covered(conversation, uses, decisions, now)
-    return changed
-
-
-def cover_anyway(
-    *, conversation: Conversation, book: RuleBook, now: datetime, keyring: Keyring | None
-) -> bool:
-    """Cover it; a content key that is lost must not keep the end of its conversation as it was."""
-    try:
-        return cover_anew(conversation=conversation, book=book, now=now, keyring=keyring)
-    except (KeyMissing, KeyDoesNotFit):
-        return cover_anew(conversation=conversation, book=book, now=now)
+    decisions = {one.pk: decisions_for(one, book=book) for one in conversations}
+    uses = {one.pk: uses_from(decisions[one.pk], conversation=one) for one in conversations}
+    changed = write_uses_of_many(uses=uses, keyring=keyring, now=now)
+    append_many(
+        events=[_covered(row, uses[pk], decisions[pk], now) for pk, row in sorted(changed.items())]
+    )
+    return len(changed)
 
 
 def uses_from(decisions: Iterable[Decision], *, conversation: Conversation) -> list[NewUse]:
@@ -94,9 +90,9 @@ def _why_closed(decisions: Sequence[Decision]) -> str:
     return "no_rule"
 
 
-def _append_covered(
+def _covered(
     conversation: Conversation, uses: list[NewUse], decisions: Sequence[Decision], now: datetime
-) -> None:
+) -> NewEvent:
     facts: dict[str, FactValue] = {
         "rules": sorted(use.authority for use in uses),
         "uses": len(uses),
@@ -104,7 +100,7 @@ def _append_covered(
     facts["destroy_after"] = conversation.destroy_after
     if conversation.uncovered_at is not None:
         facts["reason"] = _why_closed(decisions)
-    append(
+    return NewEvent(
         event_type=EventType.CONVERSATION_COVERED,
         actor=ACTOR,
         now=now,

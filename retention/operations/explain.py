@@ -22,12 +22,24 @@ class ConversationUnknown(Exception):
         super().__init__(_("There is no conversation of that id."))
 
 
+class NotThatTime(Exception):
+    """The time asked about is yet to come, or from before the conversation was captured."""
+
+    def __init__(self) -> None:
+        super().__init__(_("Ask about a time since the conversation was captured, until now."))
+
+
 @transaction.atomic
-def explain(*, conversation_id: UUID, actor: Actor, now: datetime) -> Explanation:
+def explain(
+    *, conversation_id: UUID, actor: Actor, now: datetime, at: datetime | None = None
+) -> Explanation:
     """
     Return why the conversation is kept, or what became of it; one that was destroyed too.
 
-    Who may ask is for the way in to check. Raises ConversationUnknown.
+    With `at` it is the answer that was given at that time. Who may ask is for the way in to
+    check.
+
+    Raises ConversationUnknown, NotThatTime.
     """
     conversation = (
         Conversation.objects.select_related("controller", "source")
@@ -36,7 +48,9 @@ def explain(*, conversation_id: UUID, actor: Actor, now: datetime) -> Explanatio
     )
     if conversation is None:
         raise ConversationUnknown
-    explanation = explanation_of(conversation, at=now)
+    if at is not None and not conversation.captured_at <= at <= now:
+        raise NotThatTime
+    explanation = explanation_of(conversation, at=at or now, asked_at=now if at else None)
     append(
         event_type=EventType.CONVERSATION_EXPLAINED,
         actor=actor,
@@ -44,10 +58,11 @@ def explain(*, conversation_id: UUID, actor: Actor, now: datetime) -> Explanatio
         log=conversation.controller_id,
         target=Target("conversation", str(conversation.pk)),
         facts={
-            "state": conversation.state,
+            "state": explanation.state,
             "uses": len(explanation.purposes),
-            "held": conversation.hold_count,
-            "destroy_after": conversation.destroy_after,
+            "held": explanation.hold_count,
+            "destroy_after": explanation.destroy_after,
+            "until": at,
         },
     )
     return explanation

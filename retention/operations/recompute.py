@@ -11,12 +11,13 @@ from django.db import transaction
 from accounts.models import Controller
 from recordings.keyring import Keyring
 from recordings.models import Conversation
+from retention.contacts import PREFETCH
 from retention.models import Recomputation
-from retention.operations.cover import cover_anyway
-from retention.queries import PREFETCH, rule_book
+from retention.operations.cover import cover_anew
+from retention.queries import rule_book
 
 TASK = "retention.tasks.recompute_uses"
-BATCH_SIZE = 200
+BATCH_SIZE = 500
 
 
 def request_recomputation(*, controller: Controller, now: datetime) -> Recomputation:
@@ -60,10 +61,9 @@ def recompute_next(
         return None
     book = rule_book(controller=recomputation.controller, at=now)
     conversations = _next_kept(recomputation, batch_size)
-    for conversation in conversations:
-        recomputation.changed_count += cover_anyway(
-            conversation=conversation, book=book, now=now, keyring=keyring
-        )
+    recomputation.changed_count += cover_anew(
+        conversations=conversations, book=book, now=now, keyring=keyring
+    )
     recomputation.done_count += len(conversations)
     recomputation.heartbeat_at = now
     if conversations:

@@ -213,28 +213,16 @@ def propose_limit(
     """
     check_can_change_rules(user=user, controller=controller)
     change_alone(controller.pk)
-    effect = effect_of_limit(
+    check_limit(
         controller=controller,
         purpose=purpose,
-        bounds=(floor_months, ceiling_months),
-        wanted_from=intent.wanted_from,
-        urgency=intent.urgency,
+        floor_months=floor_months,
+        ceiling_months=ceiling_months,
+        source=source,
+        intent=intent,
         now=now,
     )
     limits = {"floor_months": floor_months, "ceiling_months": ceiling_months, "source": source}
-    refuse_if(
-        [
-            *problems_of_intent(intent, now),
-            *problems_of_limit(
-                controller=controller,
-                purpose=purpose,
-                floor_months=floor_months,
-                ceiling_months=ceiling_months,
-                source=source,
-                at=effect.from_at,
-            ),
-        ]
-    )
     newest = newest_limit(controller=controller, purpose=purpose)
     return propose(
         Proposal(
@@ -256,7 +244,7 @@ def check_draft(
     controller: Controller,
     purpose: Purpose,
     draft: Draft,
-    intent: Intent,
+    intent: Intent | None,
     now: datetime,
     name: str | None = None,
     rule: RetentionRule | None = None,
@@ -264,21 +252,55 @@ def check_draft(
     """
     Raise RuleRefused if the draft could not become a version; a name is checked if it is given.
 
-    It says so before anything is confirmed; the deeds ask again.
+    It says so before anything is confirmed, or without an intent proposed; the deeds ask again.
     """
     effect = effect_of_version(
         rule=rule,
         fields=fields_of(draft),
-        wanted_from=intent.wanted_from,
-        urgency=intent.urgency,
+        wanted_from=intent.wanted_from if intent else None,
+        urgency=intent.urgency if intent else "",
         now=now,
     )
     refuse_if(
         [
-            *problems_of_intent(intent, now),
+            *(problems_of_intent(intent, now) if intent else ()),
             *(problems_of_name(controller=controller, name=name) if name is not None else ()),
             *problems_of_terms(
                 controller=controller, purpose=purpose, draft=draft, at=effect.from_at
+            ),
+        ]
+    )
+
+
+def check_limit(
+    *,
+    controller: Controller,
+    purpose: Purpose,
+    floor_months: int | None,
+    ceiling_months: int | None,
+    source: str,
+    intent: Intent | None,
+    now: datetime,
+) -> None:
+    """Raise RuleRefused if the limits could not be set; without an intent they are only tried."""
+    effect = effect_of_limit(
+        controller=controller,
+        purpose=purpose,
+        bounds=(floor_months, ceiling_months),
+        wanted_from=intent.wanted_from if intent else None,
+        urgency=intent.urgency if intent else "",
+        now=now,
+    )
+    refuse_if(
+        [
+            *(problems_of_intent(intent, now) if intent else ()),
+            *problems_of_limit(
+                controller=controller,
+                purpose=purpose,
+                floor_months=floor_months,
+                ceiling_months=ceiling_months,
+                source=source,
+                at=effect.from_at,
             ),
         ]
     )

@@ -23,6 +23,7 @@ from retention.views.proposals import (
     proposal,
     proposal_approve,
     proposal_refuse,
+    proposal_simulate,
     proposal_take_back,
 )
 from retention.views.purge_orders import purge_pause, purge_resume, purge_stop
@@ -36,6 +37,7 @@ from retention.views.rules import (
     rule_retire,
     rules,
 )
+from retention.views.simulations import simulation, simulation_progress
 from retention.views.undecided import undecided_conversation, undecided_item
 
 __all__ = [
@@ -62,6 +64,7 @@ __all__ = [
     "proposal",
     "proposal_approve",
     "proposal_refuse",
+    "proposal_simulate",
     "proposal_take_back",
     "purge_pause",
     "purge_resume",
@@ -75,6 +78,8 @@ __all__ = [
     "rules",
     "rules_release",
     "run_release",
+    "simulation",
+    "simulation_progress",
     "source_release",
     "uncovered",
     "undecided_conversation",

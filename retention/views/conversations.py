@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Min
@@ -15,7 +16,10 @@ from accounts.queries import actor_for
 from recordings.models import Conversation
 from recordings.paging import page_of
 from retention import queries, wording
+from retention.explanation import Explanation
+from retention.forms import MomentForm
 from retention.models import RuleVersion
+from retention.operations.explain import NotThatTime
 from retention.operations.explain import explain as explain_conversation
 from retention.views.guarding import PAGE_SIZE, check_is_mine, cursor_of, mine, page_links
 
@@ -25,22 +29,41 @@ READ = "retention.read"
 @require_safe
 @needs_permission(READ)
 def explain(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
-    """Show why a conversation is kept, or what became of it."""
+    """Show why a conversation is kept, or what became of it; at the time told, if one is."""
     conversation = get_object_or_404(
         Conversation.objects.select_related("controller"), pk=conversation_id
     )
     check_is_mine(request, READ, conversation.controller)
-    explanation = explain_conversation(
-        conversation_id=conversation.pk,
-        actor=actor_for(user=request.user, at=request.arrived_at),
-        now=request.arrived_at,
-    )
+    form = MomentForm(request.GET if "at" in request.GET else None)
+    at = form.cleaned_data["at"] if form.is_valid() else None
+
+    def explained(at: datetime | None) -> Explanation:
+        return explain_conversation(
+            conversation_id=conversation.pk,
+            actor=actor_for(user=request.user, at=request.arrived_at),
+            now=request.arrived_at,
+            at=at,
+        )
+
+    try:
+        explanation = explained(at)
+    except NotThatTime as refused:
+        form.add_error("at", str(refused))
+        explanation = explained(None)
+    else:
+        # An address may say it more closely than the field can show.
+        form = form if form.errors else MomentForm(initial={"at": at})
     return render(
         request,
         "retention/conversation_explain.html",
         {
             "conversation": conversation,
             "explanation": explanation,
+            "form": form,
+            "is_replayed": explanation.at != explanation.asked_at,
+            "state_name": dict(Conversation.State.choices)[explanation.state],
+            "bars": wording.bars(explanation),
+            "whys": {one.purpose: wording.why(one.why) for one in explanation.purposes},
             "happens_next": wording.happens_next(explanation),
             "purpose_names": wording.purpose_names(),
             "legal_bases": dict(RuleVersion.LegalBasis.choices),
@@ -56,6 +79,7 @@ def explain(request: SignedInRequest, conversation_id: UUID) -> HttpResponse:
             "can_hold": conversation.key_destroyed_at is None
             and request.user.has_perm("retention.hold", conversation.controller),
         },
+        status=422 if form.errors else 200,
     )
 
 

@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
@@ -28,7 +28,9 @@ from retention.operations.rules import (
     draft_of_terms,
     fields_of,
 )
+from retention.operations.simulate import look_at, newest_of, simulate_proposal
 from retention.views.guarding import check_is_mine
+from retention.views.simulations import context_of
 
 READ, CHANGE = "retention.read", "retention.change_rules"
 Deed = Proposal.Deed
@@ -62,6 +64,7 @@ def proposal(request: SignedInRequest, proposal_id: UUID) -> HttpResponse:
     is_open = row.state == Proposal.State.OPEN
     may = request.user.has_perm(CHANGE, row.controller)
     is_first = row.proposed_by_id == request.user.pk
+    is_of_rules = row.deed in (*OF_RULES, Deed.SET_LIMIT)
     return render(
         request,
         "retention/proposal.html",
@@ -72,13 +75,25 @@ def proposal(request: SignedInRequest, proposal_id: UUID) -> HttpResponse:
             "effect": deeds.effect_of(row, now=at) if is_open else None,
             "affected": _affected(row) if is_open else None,
             "compared": _compared(row),
-            "is_of_rules": row.deed in (*OF_RULES, Deed.SET_LIMIT),
+            "is_of_rules": is_of_rules,
             "is_first": is_first,
+            "can_simulate": is_open and may and is_of_rules,
+            **_simulated(request, row),
             "can_decide": is_open and may and not is_first,
             "can_take_back": may
             and ((is_open and is_first) or deeds.can_be_taken_back(row, at=at)),
         },
     )
+
+
+@require_POST
+@needs_permission(CHANGE)
+def proposal_simulate(request: SignedInRequest, proposal_id: UUID) -> HttpResponse:
+    """Have it reckoned what would come of it; both persons see the result on its page."""
+    row = _proposal(request, CHANGE, proposal_id)
+    if row.deed in (*OF_RULES, Deed.SET_LIMIT) and row.state == Proposal.State.OPEN:
+        simulate_proposal(proposal=row, user=request.user, now=request.arrived_at)
+    return redirect("retention:proposal", row.pk)
 
 
 @require_http_methods(["GET", "POST"])
@@ -155,6 +170,15 @@ def _answer(
         },
         status=422 if form.errors else 200,
     )
+
+
+def _simulated(request: SignedInRequest, row: Proposal) -> dict[str, Any]:
+    """What retention/simulation.html shows of the proposal, if it has been simulated."""
+    simulation = newest_of(row)
+    if simulation is None:
+        return {}
+    look_at(simulation=simulation, user=request.user, now=request.arrived_at)
+    return context_of(request, simulation)
 
 
 def _proposal(request: SignedInRequest, permission: str, proposal_id: UUID) -> Proposal:

@@ -18,6 +18,7 @@ from accounts.http import SignedInRequest
 from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
+from retention.changes import LimitChange, RuleChange
 from retention.forms import IntentForm, LimitForm, NoticeForm
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import rules as deeds
@@ -31,6 +32,7 @@ from retention.operations.rules import (
     RuleNotInForce,
     RuleRefused,
 )
+from retention.operations.simulate import simulate
 from retention.rule_forms import ChangedRuleForm, NewRuleForm, VersionForm
 from retention.starting_points import STARTING_POINTS, starting_point
 from retention.views.guarding import check_is_mine, mine
@@ -102,17 +104,20 @@ def rule_new(request: SignedInRequest) -> HttpResponse:
     if not form.is_valid():
         return _form(request, context)
     controller, purpose = form.cleaned_data["controller"], form.cleaned_data["purpose"]
-    intent = form.intent(controller)
+    intent, is_tried = form.intent(controller), "simulate" in request.POST
     try:
         if "confirmed" not in request.POST:
             deeds.check_draft(
                 controller=controller,
                 purpose=purpose,
                 draft=form.draft(),
-                intent=intent,
+                intent=None if is_tried else intent,
                 now=request.arrived_at,
                 name=form.cleaned_data["name"],
             )
+            if is_tried:
+                name = form.cleaned_data["name"]
+                return _simulated(request, RuleChange(controller, purpose, form.draft(), name=name))
             return _confirm(request, form, controller, purpose, old=None)
         proposal = deeds.propose_rule(
             controller=controller,
@@ -152,7 +157,7 @@ def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
     }
     if not form.is_valid():
         return _form(request, context)
-    intent = form.intent(rule.controller)
+    intent, is_tried = form.intent(rule.controller), "simulate" in request.POST
     try:
         if "confirmed" not in request.POST:
             deeds.check_draft(
@@ -160,9 +165,13 @@ def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
                 purpose=rule.purpose,
                 draft=form.draft(),
                 rule=rule,
-                intent=intent,
+                intent=None if is_tried else intent,
                 now=request.arrived_at,
             )
+            if is_tried:
+                return _simulated(
+                    request, RuleChange(rule.controller, rule.purpose, form.draft(), rule)
+                )
             return _confirm(request, form, rule.controller, rule.purpose, old=newest)
         proposal = deeds.propose_change(
             rule=rule,
@@ -187,6 +196,8 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
     """Propose to retire a rule, once it was said how many conversations it speaks of."""
     rule = _rule(request, rule_id)
     newest = queries.newest_version(rule)
+    if "simulate" in request.POST:
+        return _simulated(request, RuleChange(rule.controller, rule.purpose, None, rule))
     form = IntentForm(request.POST or None)
     if form.is_valid():
         try:
@@ -216,6 +227,7 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
             "form": form,
             "hidden": [("based_on", str(newest.number))],
             "button": _("Propose to retire it"),
+            "can_simulate": True,
             "cancel_url": reverse("retention:rule_change", args=[rule.pk]),
         },
         status=422 if form.errors else 200,
@@ -230,11 +242,17 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
     if form.is_valid():
         said = form.cleaned_data
         try:
+            limits = {
+                name: said[name]
+                for name in ("controller", "purpose", "floor_months", "ceiling_months")
+            }
+            if "simulate" in request.POST:
+                deeds.check_limit(
+                    **limits, source=said["source"], intent=None, now=request.arrived_at
+                )
+                return _simulated(request, LimitChange(**limits))
             proposal = deeds.propose_limit(
-                controller=said["controller"],
-                purpose=said["purpose"],
-                floor_months=said["floor_months"],
-                ceiling_months=said["ceiling_months"],
+                **limits,
                 source=said["source"],
                 intent=form.intent(said["controller"]),
                 user=request.user,
@@ -274,6 +292,11 @@ def notice_new(request: SignedInRequest) -> HttpResponse:
     return render(
         request, "retention/notice_form.html", {"form": form}, status=422 if form.errors else 200
     )
+
+
+def _simulated(request: SignedInRequest, change: RuleChange | LimitChange) -> HttpResponse:
+    row = simulate(changes=[change], user=request.user, now=request.arrived_at)
+    return redirect("retention:simulation", row.pk)
 
 
 def proposal_rows(

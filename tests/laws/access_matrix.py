@@ -36,6 +36,7 @@ from tests.factories import Centre
 from tests.harness.visitors import BACKEND
 from tests.retention.certified import certify
 from tests.retention.given import nothing_late
+from tests.retention.simulated import simulated
 
 TABLE = Path(__file__).with_name("access_matrix.tsv")
 UNKNOWN = UUID(int=0)
@@ -134,6 +135,7 @@ def build(centre: Centre) -> Scene:
             **_waiting(centre, matter),
             "rule_id": RetentionRule.objects.get(controller=centre.vakka).pk,
             "run_id": run.pk,
+            "simulation_id": simulated(centre.vakka, centre.coaching, centre.olga).pk,
             "proposal_id": propose_retirement(
                 rule=RetentionRule.objects.get(controller=centre.vakka),
                 based_on=1,

@@ -311,7 +311,7 @@ class TestHeard:
                     facts={"play": play},
                 )
 
-        (heard,) = answer(conversation).heard
+        (heard,) = answer(conversation, at=NOW + timedelta(seconds=3)).heard
 
         assert (heard.name, heard.count) == ("Alice Coach", 2)
         assert heard.last_at == NOW + timedelta(seconds=3)
@@ -378,6 +378,7 @@ class TestCommand:
         text = run(str(conversation.pk))
 
         assert "decides: Coaching, claims, version 1, 9 months 0 days on Art. 6.1.f" in text
+        assert "(it keeps longest)" in text
         assert "2031-11-20 14:32:00 EET" in text
 
     def test_prints_json(self, run, conversation):

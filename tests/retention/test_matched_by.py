@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
 from recordings.models import Conversation
+from retention.contacts import PREFETCH, contact_of
 from retention.matching import Terms, mismatch
-from retention.queries import PREFETCH, contact_of, matched_by, rule_book
+from retention.queries import matched_by, rule_book
 from tests.retention.retention_factories import (
     NOW,
     make_controller,

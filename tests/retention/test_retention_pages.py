@@ -106,6 +106,8 @@ class TestWhoMay:
             "purge_run_progress": [NOBODY],
             "certificate": [NOBODY],
             "certificate_file": [NOBODY],
+            "simulation": [NOBODY],
+            "simulation_progress": [NOBODY],
             "attention": [],
             "uncovered": [],
             "undecided_conversation": [NOBODY],

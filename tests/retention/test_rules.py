@@ -363,7 +363,7 @@ class TestSetLimit:
             now=NOW,
         )
 
-    def test_sets_and_changes_one_row(self, vakka, coaching, officer):
+    def test_what_is_set_again_follows_what_was_set(self, vakka, coaching, officer):
         self.set(vakka, coaching, officer, 6, 12)
         self.set(vakka, coaching, officer, None, 24)
 

@@ -18,6 +18,7 @@ from audit.operations.growth import change_term, place_log_hold
 from audit.operations.searches import save_search
 from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
+from retention.changes import LimitChange
 from retention.models import (
     Certificate,
     Criterion,
@@ -27,6 +28,7 @@ from retention.models import (
     Proposal,
     PurgeRun,
     RetentionRule,
+    Simulation,
 )
 from retention.operations import criteria
 from retention.operations.criteria import set_criterion
@@ -35,6 +37,7 @@ from retention.operations.notices import record_notice
 from retention.operations.proposing import Intent
 from retention.operations.purge.run import purge
 from retention.operations.rules import Draft, propose_change
+from retention.operations.simulate import simulate
 from tests import factories
 from tests.factories import Centre
 from tests.laws.access_matrix import routes
@@ -42,6 +45,7 @@ from tests.recordings.test_quarantine import put_aside
 from tests.retention.certified import certify
 from tests.retention.enacting import create_rule
 from tests.retention.lifted import second_officer
+from tests.retention.simulated import simulated
 from tests.story.window import Window
 
 pytestmark = pytest.mark.browser
@@ -60,6 +64,7 @@ NO_PAGES = {
     *("audit/growth/propose/", "audit/growth/agree/"),
     *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
+    "retention/simulations/<uuid:simulation_id>/progress/",
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
     *("retention/purge-runs/pause/", "retention/purge-runs/resume/"),
@@ -122,6 +127,8 @@ def of_a_compliance_officer(centre: Centre) -> Iterator[str]:
     yield reverse("retention:source_release", args=[centre.pbx.pk])
     yield reverse("retention:rules_release", args=[centre.vakka.pk])
     yield reverse("retention:run_release", args=[run.pk])
+    for simulation in Simulation.objects.all():
+        yield reverse("retention:simulation", args=[simulation.pk])
     yield reverse("retention:certificate", args=[Certificate.objects.get().pk])
     for conversation in Conversation.objects.all():
         yield reverse("retention:explain", args=[conversation.pk])
@@ -190,6 +197,9 @@ def furnish(centre: Centre) -> None:
     with centre.stage.acting_as("purge"):
         purge(content=ObjectStore.for_purge(), anchor=ObjectStore.for_anchor(), clock=clock.now)
     certify(centre.stage)
+    simulated(centre.vakka, centre.coaching, centre.olga)
+    change = LimitChange(centre.vakka, centre.coaching, None, 3)
+    simulate(changes=[change], user=centre.olga, now=clock.now())
 
 
 def _make_rules_of_all_kinds(centre: Centre) -> None:

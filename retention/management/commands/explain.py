@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, ArgumentTypeError, RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -15,16 +15,18 @@ from django.core.management.base import BaseCommand, CommandError, no_translatio
 from audit import clock
 from audit.events import Actor
 from audit.management.opened import check_open
-from retention.explanation import ExplainedPurpose, Explanation, MatchedRule, Next
-from retention.operations.explain import ConversationUnknown, explain
+from retention.explanation import ExplainedPurpose, Explanation, MatchedRule, Next, Why
+from retention.operations.explain import ConversationUnknown, NotThatTime, explain
 from retention.queries import zone_of
 
 EXAMPLE = """
 Example:
   manage.py explain 0199c2f0-5b6e-7cc1-8f60-2f1f4f0d3f11
   manage.py explain 0199c2f0-5b6e-7cc1-8f60-2f1f4f0d3f11 --json
+  manage.py explain 0199c2f0-5b6e-7cc1-8f60-2f1f4f0d3f11 --at 2026-11-22T12:00:00+02:00
 
-Names of persons are printed; the question is written to the audit log.
+With --at it is the answer that was given at that time. Names of persons are printed; the question
+is written to the audit log.
 Exit code 0: explained. 1: it needs a person (no rule covers it, or its destruction is stuck).
 2: wrong use, or there is no such conversation.
 """
@@ -36,8 +38,15 @@ NEXT = {
     Next.REQUEST_OPEN: "A data subject's request is open: nothing destroys it before that closes.",
     Next.UNCOVERED: "No rule covers it: it is closed to everybody until somebody decides.",
     Next.OBSERVED: "Its source or company is only observed: it is not destroyed until released.",
+    Next.BRAKED: "Its time has ended; the brake has stopped the purge runs.",
     Next.DUE: "Its time has ended: the next purge run destroys it.",
     Next.ENDS: "It is destroyed by the first purge run after its time has ended.",
+}
+
+WHY = {
+    Why.ONLY: "no other could",
+    Why.LONGEST: "it keeps longest",
+    Why.OLDER: "another keeps as long, this is the older",
 }
 
 
@@ -55,6 +64,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Name what the command takes."""
         parser.add_argument("conversation", metavar="CONVERSATION", help="its id")
+        parser.add_argument(
+            "--at",
+            metavar="TIME",
+            type=_time,
+            help="as it stood then: ISO 8601 with an offset or Z",
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object")
 
     @no_translations
@@ -64,8 +79,13 @@ class Command(BaseCommand):
         try:
             conversation_id = UUID(options["conversation"])
             explanation = explain(
-                conversation_id=conversation_id, actor=Actor.system("explain"), now=clock.now()
+                conversation_id=conversation_id,
+                actor=Actor.system("explain"),
+                now=clock.now(),
+                at=options["at"],
             )
+        except NotThatTime as error:
+            raise CommandError(str(error), returncode=2) from error
         except (ValueError, ConversationUnknown) as error:
             raise CommandError("There is no conversation of that id.", returncode=2) from error
         if options["json"]:
@@ -78,6 +98,13 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
 
+def _time(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ArgumentTypeError("say the offset too, such as +02:00, or Z")
+    return at
+
+
 def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
     """The explanation in lines, times on the clock of the controller's zone."""
 
@@ -85,6 +112,8 @@ def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
         return at.astimezone(zone).strftime("%Y-%m-%d %H:%M:%S %Z") if at else "-"
 
     yield f"Conversation {explanation.conversation}"
+    if explanation.at != explanation.asked_at:
+        yield f"  As it stood at {shown(explanation.at)}"
     yield (
         f"  {explanation.controller}, {explanation.kind}, ended {shown(explanation.ended_at)}, "
         f"captured {shown(explanation.captured_at)}"
@@ -92,6 +121,8 @@ def as_text(explanation: Explanation, *, zone: ZoneInfo) -> Iterator[str]:
     yield f"  State: {explanation.state}. Ends: {shown(explanation.destroy_after)}."
     yield f"  {NEXT[explanation.next]}"
     yield f"  Privacy notice: {explanation.notice or 'not known'}."
+    if explanation.barred_by:
+        yield f"  Barred from destruction by: {', '.join(explanation.barred_by)}."
     if explanation.decide_before:
         yield f"  To be decided before {shown(explanation.decide_before)}."
     for label, at in (
@@ -170,6 +201,7 @@ def _why(purpose: ExplainedPurpose, shown: Any) -> Iterator[str]:
             f"  {'decides' if rule.decides else 'matches'}: {rule.rule}, version {rule.version}, "
             f"{rule.keep_months} months {rule.keep_days} days on Art. {rule.legal_basis}, "
             f"by itself until {shown(rule.until_at)}"
+            + (f" ({WHY[purpose.why]})" if rule.decides and purpose.why else "")
             + (
                 " (set aside: it names no condition of Art. 9, and this may hold health data)"
                 if rule.lacks_article_9_condition
