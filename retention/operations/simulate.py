@@ -70,7 +70,7 @@ def simulate_proposal(*, proposal: Proposal, user: User, now: datetime) -> Simul
 
 def newest_of(proposal: Proposal) -> Simulation | None:
     """The proposal's simulation that was asked for last."""
-    return proposal.simulations.order_by("asked_at").last()
+    return Simulation.objects.filter(proposal=proposal).order_by("asked_at").last()
 
 
 @transaction.atomic
