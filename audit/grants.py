@@ -31,8 +31,10 @@ _CUT = [
     ("EXECUTE", "FUNCTION audit_now()"),
     ("EXECUTE", "FUNCTION audit_do_cut(uuid, text)"),
 ]
-# Whether the log is sealed and anchored in time, without what it says.
+# Whether the log is sealed, anchored and streamed in time, without what it says.
 _WATCH = [
+    *(("SELECT", f"TABLE audit_{table}") for table in ("stream", "stream_cursor")),
+    ("SELECT (log, leaf_index, event, about_conversation, month)", "TABLE audit_leaf"),
     *(("SELECT", f"TABLE audit_{table}") for table in ("unsealed", "checkpoint", "anchor", "log")),
     ("SELECT (id, log, about_conversation, month, recorded_at)", "TABLE audit_event"),
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from audit.streaming.lag import lags
 from retention.attention import Asked, look
 from retention.timetable import task_ends
 
@@ -33,6 +34,13 @@ def _lines(at: datetime) -> Iterator[str]:
     yield from _heading("tallenne_task_age_seconds", "Since a task of the timetable was done.")
     for task, (last, _interval) in task_ends(at=at).items():
         yield f'tallenne_task_age_seconds{{task="{task}"}} {(at - last).total_seconds():.0f}'
+    streams = lags(now=at)
+    yield from _heading("tallenne_stream_lag_seconds", "How long the audit log waits to be taken.")
+    for lag in streams:
+        yield f'tallenne_stream_lag_seconds{{destination="{lag.destination}"}} {lag.lag_seconds:.0f}'
+    yield from _heading("tallenne_stream_behind", "Events of the audit log not taken yet.")
+    for lag in streams:
+        yield f'tallenne_stream_behind{{destination="{lag.destination}"}} {lag.behind}'
 
 
 def _heading(name: str, words: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from django.urls import reverse
 from accounts.roles import Role
 from audit import clock
 from audit.events import Actor, EventType
+from audit.models import Stream
 from audit.operations import append_alone
 from config import views
 from config.celery import app, note_end
@@ -247,6 +248,16 @@ class TestMetrics:
         ages = [line for line in lines if line.startswith("tallenne_task_age_seconds{")]
         assert len(ages) == len(task_ends(at=clock.now()))
         assert str(uncovered.pk) not in "".join(lines)
+
+    def test_say_how_far_each_stream_of_the_log_is_behind(self, quiet, capsys):
+        Stream.objects.create(destination="siem", address="siem:6514", directed_at=clock.now())
+
+        with quiet.stage.acting_as("purge"):
+            call_command("metrics")
+
+        lines = capsys.readouterr().out.splitlines()
+        assert 'tallenne_stream_lag_seconds{destination="siem"} 0' in lines
+        assert 'tallenne_stream_behind{destination="siem"} 0' in lines
 
     def test_are_served_at_an_address_of_their_own(self, uncovered):
         with HTTPServer(("127.0.0.1", 0), Exposition) as server:
