@@ -37,7 +37,8 @@ def _lines(at: datetime) -> Iterator[str]:
     streams = lags(now=at)
     yield from _heading("tallenne_stream_lag_seconds", "How long the audit log waits to be taken.")
     for lag in streams:
-        yield f'tallenne_stream_lag_seconds{{destination="{lag.destination}"}} {lag.lag_seconds:.0f}'
+        said = f'{{destination="{lag.destination}"}} {lag.lag_seconds:.0f}'
+        yield f"tallenne_stream_lag_seconds{said}"
     yield from _heading("tallenne_stream_behind", "Events of the audit log not taken yet.")
     for lag in streams:
         yield f'tallenne_stream_behind{{destination="{lag.destination}"}} {lag.behind}'
