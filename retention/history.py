@@ -17,7 +17,14 @@ from audit.models import Event
 from recordings.models import Conversation, PermittedUse
 from recordings.operations.uses import NewUse
 from retention.holding import awaiting_their_holds
-from retention.models import Destruction, Disposition, Hold, PurgeRun, RuleVersion
+from retention.models import (
+    Destruction,
+    Disposition,
+    Hold,
+    Proposal,
+    PurgeRun,
+    RuleVersion,
+)
 from retention.operations.cover import uses_from
 from retention.queries import decisions_for, rule_book
 
@@ -118,7 +125,10 @@ def is_awaiting_a_hold(conversation: Conversation, *, at: datetime) -> bool:
 def is_braked(*, at: datetime) -> bool:
     """Whether the last purge run at that time had been stopped for its size."""
     last = PurgeRun.objects.filter(started_at__lte=at).order_by("started_at").last()
-    return last is not None and last.state == PurgeRun.State.BRAKED
+    if last is None or last.state != PurgeRun.State.RELEASED:
+        return last is not None and last.state == PurgeRun.State.BRAKED
+    approved = last.releases.filter(state=Proposal.State.APPROVED)
+    return approved.filter(decided_at__gt=at).exists()
 
 
 def _state(row: Mapping[str, datetime | None]) -> str:

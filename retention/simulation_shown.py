@@ -132,7 +132,7 @@ def _steps(result: Mapping[str, Any]) -> Iterable[Step]:
                 row = months.get(month, {"old": 0, "new": 0})
                 label = date_format(date(int(month[:4]), int(month[5:]), 1), "YEAR_MONTH_FORMAT")
                 yield Step(label, row["old"], row["new"])
-    yield Step(_("Not by itself: no rule covers it"), counts["never_old"], counts["never_new"])
+    yield Step(_("No rule covers it"), counts["never_old"], counts["never_new"])
 
 
 def _span(first: str, last: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
@@ -46,6 +47,7 @@ def context_of(request: SignedInRequest, row: Simulation) -> dict[str, Any]:
         "percent": 100 * row.done_count // row.total_count if row.total_count else 0,
         "heartbeat_seconds": int((request.arrived_at - seen_at).total_seconds()),
         "result": shown(row) if row.finished_at else None,
+        "decide_days": settings.UNCOVERED_DECIDE_DAYS,
     }
 
 

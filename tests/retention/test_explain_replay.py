@@ -13,15 +13,20 @@ from django.urls import reverse
 from audit import clock
 from audit.events import Actor
 from audit.models import Event
-from recordings.models import Conversation
+from recordings.models import BusinessReference, Conversation
 from recordings.objectstore import ObjectStore
-from retention.models import Matter, PurgeRun, RetentionRule
+from recordings.operations.hashing import reference_hash
+from retention.models import About, Disposition, Matter, PurgeRun, RetentionRule
+from retention.operations import dispositions
+from retention.operations.business_events import NewBusinessEvent, record_events
+from retention.operations.criteria import Draft as CriterionDraft
+from retention.operations.criteria import apply_next, set_criterion
 from retention.operations.explain import NotThatTime, explain
 from retention.operations.purge import leases, steps
 from retention.operations.purge.run import purge
 from retention.operations.recompute import recompute_next
 from tests import factories
-from tests.retention.enacting import change_rule, create_rule, set_limit
+from tests.retention.enacting import change_rule, create_rule, retire_rule, set_limit
 from tests.retention.lifted import lift, second_officer
 from tests.retention.retention_factories import draft
 
@@ -124,6 +129,38 @@ def life(centre):
     return life
 
 
+def _about_a_claim(centre) -> Conversation:
+    call = centre.call(ended_at=clock.now() - timedelta(days=60))
+    BusinessReference.objects.create(
+        conversation=call,
+        kind="claim",
+        reference_hash=reference_hash(
+            keyring=centre.keyring(), controller_id=centre.vakka.pk, kind="claim", value="c-1"
+        ),
+    )
+    return call
+
+
+def _close_the_claim(centre, *, days_ago: int) -> None:
+    now = clock.now()
+    event = NewBusinessEvent("claim.closed", "c-1", now - timedelta(days=days_ago))
+    record_events(controller=centre.vakka, events=[event], keyring=centre.keyring(), now=now)
+
+
+def _wait_once_more(life: Life) -> None:
+    first, second = life.people
+    proposed = dispositions.propose(
+        about=About.CONVERSATION,
+        target=life.conversation.pk,
+        kind=Disposition.Kind.EXTEND,
+        reason="The board decides on Friday.",
+        user=first,
+        now=clock.now(),
+    )
+    dispositions.agree(disposition=proposed, user=second, now=clock.now())
+    assert dispositions.carry_out(keyring=life.centre.keyring(), now=clock.now()) == 1
+
+
 def _withdraw_and_hold(life: Life, call: Conversation) -> None:
     """Withdraw it as a run that is killed does, and let a hold bring it back."""
     now = clock.now()
@@ -138,6 +175,16 @@ def _withdraw_and_hold(life: Life, call: Conversation) -> None:
     life.lift(matter)
 
 
+def replayed(life: Life) -> list[str]:
+    """The answers to the same questions, asked again now."""
+    answers = []
+    for at in life.answers:
+        again = explain(conversation_id=life.conversation.pk, actor=ACTOR, now=clock.now(), at=at)
+        assert again.asked_at > again.at == at
+        answers.append(said(again.as_json()))
+    return answers
+
+
 class TestReplay:
     def test_each_moment_gives_the_answer_that_was_given_then(self, life):
         assert life.nexts[0] == "due"
@@ -145,12 +192,53 @@ class TestReplay:
         for through in ("team", "matter"):
             assert any(f'"through": "{through}"' in answer for answer in life.answers.values())
 
-        for at, answer in life.answers.items():
-            again = explain(
-                conversation_id=life.conversation.pk, actor=ACTOR, now=clock.now(), at=at
-            )
-            assert said(again.as_json()) == answer
-            assert again.asked_at > again.at == at
+        assert replayed(life) == list(life.answers.values())
+
+    def test_so_it_does_of_what_waits_for_an_event_a_decision_or_its_hold(self, centre):
+        life = Life(centre)
+        call = life.conversation = _about_a_claim(centre)
+        rule = RetentionRule.objects.get(controller=centre.vakka)
+        officer = {"user": centre.olga, "now": clock.now()}
+        by_claim = draft(months=1, trigger="claim.closed", cap_months=5)
+        change_rule(rule=rule, draft=by_claim, based_on=1, **officer)
+        life.recompute()
+        life.ask(call)
+        for days in (40, 20):
+            _close_the_claim(centre, days_ago=days)
+            life.ask(call)
+
+        retire_rule(rule=rule, based_on=2, user=centre.olga, now=clock.now())
+        life.ask(call)
+        life.recompute()
+        life.ask(call)
+        _wait_once_more(life)
+        life.ask(call)
+        create_rule(
+            controller=centre.vakka,
+            purpose=centre.coaching,
+            name="Anew",
+            draft=draft(months=9),
+            user=centre.olga,
+            now=clock.now(),
+        )
+        life.recompute()
+        life.ask(call)
+
+        set_criterion(
+            matter=centre.matter_of(centre.call()),
+            draft=CriterionDraft(kinds=("call",)),
+            set_by=centre.olga,
+            now=clock.now(),
+        )
+        life.ask(call)
+        while apply_next(now=clock.now(), keyring=centre.keyring()):
+            pass
+        life.ask(call)
+
+        assert life.nexts == [
+            *("ends", "due", "ends", "ends", "uncovered", "uncovered", "ends", "held", "held")
+        ]
+        assert replayed(life) == list(life.answers.values())
 
     def test_the_question_is_logged_with_the_time_it_is_about(self, life):
         at = next(iter(life.answers))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -11,8 +12,18 @@ from accounts.roles import Role
 from audit import clock
 from audit.models import Event
 from retention.models import PurposeLimit, RetentionRule, RuleVersion, Simulation
-from retention.operations.simulate import run_next
+from retention.operations.proposals import approve
+from retention.operations.proposing import Intent
+from retention.operations.rules import (
+    propose_change,
+    propose_limit,
+    propose_retirement,
+    propose_rule,
+)
+from retention.operations.simulate import run_next, simulate_proposal
 from tests import factories
+from tests.retention.enacting import second_officer
+from tests.retention.retention_factories import draft
 from tests.retention.simulated import simulated
 
 
@@ -73,6 +84,58 @@ class TestSimulating:
         assert Simulation.objects.count() == 2
         assert not PurposeLimit.objects.exists()
         assert not RuleVersion.objects.filter(is_retired=True).exists()
+
+    def test_what_is_proposed_is_simulated_on_its_page_and_both_persons_see_it(
+        self, centre, olga, rule, at_browser
+    ):
+        centre.call(ended_at=clock.now() - timedelta(days=100))
+        proposal = propose_change(
+            rule=rule,
+            draft=draft(months=1),
+            based_on=1,
+            intent=Intent("The board decided it."),
+            user=centre.olga,
+            now=clock.now(),
+        )
+        page = reverse("retention:proposal", args=[proposal.pk])
+        sanna = at_browser(second_officer(centre.vakka))
+
+        before = olga.get(page).text
+        asked = olga.post(reverse("retention:proposal_simulate", args=[proposal.pk]))
+        waiting = sanna.get(page).text
+        with centre.stage.acting_as("work"):
+            assert run_next(clock=clock.now)
+        seen = [one.get(page).text for one in (olga, sanna)]
+
+        assert "Simulate again" not in before
+        assert (asked.status, asked.headers["Location"]) == (302, page)
+        assert "It waits for a worker." in waiting
+        assert all("1 conversation would be destroyed" in text for text in seen)
+        assert "Approve…" in seen[1]
+        approve(proposal_id=proposal.pk, reason="So be it.", user=sanna.user, now=clock.now())
+        olga.post(reverse("retention:proposal_simulate", args=[proposal.pk]))
+        assert Simulation.objects.count() == 1
+
+    @pytest.mark.parametrize("deed", ["create", "retire", "limit"])
+    def test_everything_proposed_can_be_simulated(self, centre, rule, deed):
+        told = {"user": centre.olga, "now": clock.now(), "intent": Intent("The board decided it.")}
+        of = {"controller": centre.vakka, "purpose": factories.purpose("evidence")}
+        if deed == "create":
+            proposal = propose_rule(name="New", draft=draft(months=7), **of, **told)
+        elif deed == "retire":
+            proposal = propose_retirement(rule=rule, based_on=1, **told)
+        else:
+            proposal = propose_limit(
+                floor_months=6, ceiling_months=None, source="Act 1/2020", **of, **told
+            )
+        centre.call()
+
+        row = simulate_proposal(proposal=proposal, user=centre.olga, now=clock.now())
+        assert run_next(clock=clock.now) == row.pk
+
+        row.refresh_from_db()
+        affected = json.loads(row.result)["all"]["affected"]
+        assert (row.proposal, affected) == (proposal, 0 if deed == "limit" else 1)
 
     def test_long_times_are_shown_by_year(self, centre, olga):
         centre.call()
