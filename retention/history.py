@@ -21,7 +21,6 @@ from retention.models import (
     Destruction,
     Disposition,
     Hold,
-    Proposal,
     PurgeRun,
     RuleVersion,
 )
@@ -125,10 +124,9 @@ def is_awaiting_a_hold(conversation: Conversation, *, at: datetime) -> bool:
 def is_braked(*, at: datetime) -> bool:
     """Whether the last purge run at that time had been stopped for its size."""
     last = PurgeRun.objects.filter(started_at__lte=at).order_by("started_at").last()
-    if last is None or last.state != PurgeRun.State.RELEASED:
-        return last is not None and last.state == PurgeRun.State.BRAKED
-    approved = last.releases.filter(state=Proposal.State.APPROVED)
-    return approved.filter(decided_at__gt=at).exists()
+    # A release is used by the run that comes next.
+    stopped = (PurgeRun.State.BRAKED, PurgeRun.State.RELEASED)
+    return last is not None and last.state in stopped
 
 
 def _state(row: Mapping[str, datetime | None]) -> str:

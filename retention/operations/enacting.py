@@ -11,7 +11,8 @@ from audit.operations import append
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations.effect import Effect
 from retention.operations.recompute import request_recomputation
-from retention.operations.rules import Draft, bounds_changed, count_affected, fields_of, said_of
+from retention.operations.rule_facts import bounds_changed, said_of
+from retention.operations.rules import Draft, count_affected, fields_of
 
 
 @dataclass(frozen=True, slots=True)

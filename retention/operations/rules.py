@@ -22,6 +22,7 @@ from retention.operations.contradictions import (
 )
 from retention.operations.effect import effect_of_limit, effect_of_version
 from retention.operations.proposing import Intent, problems_of_intent, propose
+from retention.operations.rule_facts import bounds_changed, said_of
 from retention.operations.rule_lock import change_alone
 from retention.permissions import check_can_change_rules
 from retention.queries import matched_by, newest_limit, newest_version, terms_of
@@ -364,14 +365,6 @@ def differences(version: RuleVersion, draft: Draft) -> list[str]:
     return [name for name in old if _in_order(old[name]) != _in_order(new[name])]
 
 
-def bounds_changed(floor_months: int | None, ceiling_months: int | None) -> list[str]:
-    """The bounds of a purpose as an event says them."""
-    return [
-        f"{name}:{'none' if months is None else months}"
-        for name, months in (("floor_months", floor_months), ("ceiling_months", ceiling_months))
-    ]
-
-
 def _in_order(value: object) -> object:
     return sorted(value) if isinstance(value, list) else value
 
@@ -405,14 +398,3 @@ def _propose_version(
         now=now,
         facts={**said_of(draft), "conversations": affected, **facts},
     )
-
-
-def said_of(draft: Draft) -> dict[str, FactValue]:
-    """What the draft says, as an event has it."""
-    if draft.is_exclusion:
-        return {"kind": "exclusion"}
-    return {
-        "months": draft.keep_months,
-        "days": draft.keep_days,
-        "legal_basis": f"gdpr:{draft.legal_basis}",
-    }

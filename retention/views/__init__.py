@@ -19,6 +19,7 @@ from retention.views.matters import (
     matter_review,
     matters,
 )
+from retention.views.notices import notice_new
 from retention.views.proposals import (
     proposal,
     proposal_approve,
@@ -31,7 +32,6 @@ from retention.views.purge_runs import purge_run, purge_run_progress, purge_runs
 from retention.views.releases import rules_release, run_release, source_release
 from retention.views.rules import (
     limit_set,
-    notice_new,
     rule_change,
     rule_new,
     rule_retire,

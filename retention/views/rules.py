@@ -19,11 +19,10 @@ from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
 from retention.changes import LimitChange, RuleChange
-from retention.forms import IntentForm, LimitForm, NoticeForm
+from retention.forms import IntentForm, LimitForm
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import rules as deeds
 from retention.operations.effect import effect_of_version
-from retention.operations.notices import record_notice
 from retention.operations.proposing import ProposalOpen
 from retention.operations.rules import (
     Draft,
@@ -32,10 +31,10 @@ from retention.operations.rules import (
     RuleNotInForce,
     RuleRefused,
 )
-from retention.operations.simulate import simulate
 from retention.rule_forms import ChangedRuleForm, NewRuleForm, VersionForm
 from retention.starting_points import STARTING_POINTS, starting_point
 from retention.views.guarding import check_is_mine, mine
+from retention.views.simulations import simulated
 
 CHANGE = "retention.change_rules"
 DEEDS = (
@@ -117,7 +116,7 @@ def rule_new(request: SignedInRequest) -> HttpResponse:
             )
             if is_tried:
                 name = form.cleaned_data["name"]
-                return _simulated(request, RuleChange(controller, purpose, form.draft(), name=name))
+                return simulated(request, RuleChange(controller, purpose, form.draft(), name=name))
             return _confirm(request, form, controller, purpose, old=None)
         proposal = deeds.propose_rule(
             controller=controller,
@@ -169,7 +168,7 @@ def rule_change(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
                 now=request.arrived_at,
             )
             if is_tried:
-                return _simulated(
+                return simulated(
                     request, RuleChange(rule.controller, rule.purpose, form.draft(), rule)
                 )
             return _confirm(request, form, rule.controller, rule.purpose, old=newest)
@@ -197,7 +196,7 @@ def rule_retire(request: SignedInRequest, rule_id: UUID) -> HttpResponse:
     rule = _rule(request, rule_id)
     newest = queries.newest_version(rule)
     if "simulate" in request.POST:
-        return _simulated(request, RuleChange(rule.controller, rule.purpose, None, rule))
+        return simulated(request, RuleChange(rule.controller, rule.purpose, None, rule))
     form = IntentForm(request.POST or None)
     if form.is_valid():
         try:
@@ -250,7 +249,7 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
                 deeds.check_limit(
                     **limits, source=said["source"], intent=None, now=request.arrived_at
                 )
-                return _simulated(request, LimitChange(**limits))
+                return simulated(request, LimitChange(**limits))
             proposal = deeds.propose_limit(
                 **limits,
                 source=said["source"],
@@ -267,36 +266,6 @@ def limit_set(request: SignedInRequest) -> HttpResponse:
     return render(
         request, "retention/limit_form.html", {"form": form}, status=422 if form.errors else 200
     )
-
-
-@require_http_methods(["GET", "POST"])
-@needs_permission(CHANGE)
-def notice_new(request: SignedInRequest) -> HttpResponse:
-    """Record a version of a company's privacy notice and the times it states."""
-    form = NoticeForm(request.POST or None, controllers=mine(request, CHANGE))
-    if form.is_valid():
-        try:
-            record_notice(
-                controller=form.cleaned_data["controller"],
-                version=form.cleaned_data["version"],
-                in_force_from=form.in_force_at(),
-                months=form.months(),
-                user=request.user,
-                now=request.arrived_at,
-            )
-        except RuleRefused as refused:
-            form.show(refused.problems)
-        else:
-            messages.success(request, _("The privacy notice is recorded."))
-            return redirect("retention:rules")
-    return render(
-        request, "retention/notice_form.html", {"form": form}, status=422 if form.errors else 200
-    )
-
-
-def _simulated(request: SignedInRequest, change: RuleChange | LimitChange) -> HttpResponse:
-    row = simulate(changes=[change], user=request.user, now=request.arrived_at)
-    return redirect("retention:simulation", row.pk)
 
 
 def proposal_rows(

@@ -7,14 +7,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
 from accounts.http import SignedInRequest
 from accounts.models import Controller
 from accounts.permissions import needs_permission
+from retention.changes import LimitChange, RuleChange
 from retention.models import Simulation
-from retention.operations.simulate import look_at
+from retention.operations.simulate import look_at, simulate
 from retention.simulation_shown import changes_in_words, shown
 from retention.views.guarding import check_is_mine
 
@@ -36,6 +37,12 @@ def simulation_progress(request: SignedInRequest, simulation_id: UUID) -> HttpRe
     """Show the same as the piece that its page asks for every two seconds until it is finished."""
     row = _mine(request, simulation_id)
     return render(request, "retention/simulation.html", context_of(request, row))
+
+
+def simulated(request: SignedInRequest, change: RuleChange | LimitChange) -> HttpResponse:
+    """Have a change simulated that is not proposed yet, and go to its page."""
+    row = simulate(changes=[change], user=request.user, now=request.arrived_at)
+    return redirect("retention:simulation", row.pk)
 
 
 def context_of(request: SignedInRequest, row: Simulation) -> dict[str, Any]:
