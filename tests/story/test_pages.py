@@ -65,6 +65,7 @@ NO_PAGES = {
     *("audit/searches/", "audit/searches/<uuid:search_id>/delete/"),
     "retention/purge-runs/<uuid:run_id>/progress/",  # a part of a page
     "retention/simulations/<uuid:simulation_id>/progress/",
+    "retention/proposals/<uuid:proposal_id>/simulate/",
     "retention/certificates/<uuid:certificate_id>/file/",
     *("audit/verify/", "audit/<slug:log>/verification/", "audit/<slug:log>/keys/"),
     *("retention/purge-runs/pause/", "retention/purge-runs/resume/"),
