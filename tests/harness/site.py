@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import os
 import socket
@@ -33,13 +34,15 @@ class Site:
 
 
 def collect_static_files(stage: Stage) -> None:
-    """Bring the static files together under the names that pages give them."""
-    subprocess.run(
-        [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **stage.environment("owner")},
-        check=True,
-    )
+    """Bring the static files together under the names that pages give them, one after another."""
+    with (DATA / "static.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(
+            [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"], **stage.environment("owner")},
+            check=True,
+        )
 
 
 @contextmanager
