@@ -14,7 +14,7 @@ from audit import clock
 from audit.events import Actor
 from audit.operations import open_log
 from bench.stage import Stage
-from retention.operations.rules import Draft
+from retention.drafts import Draft
 from retention.operations.set_up import put_rule_in_force
 
 ACTOR = Actor.system("bench")

@@ -21,9 +21,9 @@ from bench.measuring import Line, Scale, compared, require_same, seconds, take_t
 from bench.rows import make_conversations
 from recordings.models import Conversation
 from retention.changes import RuleChange
+from retention.drafts import Draft
 from retention.models import RetentionRule, Simulation
 from retention.operations.recompute import BATCH_SIZE, recompute_next, request_recomputation
-from retention.operations.rules import Draft
 from retention.operations.simulate import run_next, simulate
 
 CONVERSATIONS = {Scale.SMALL: 100_000, Scale.FULL: 1_000_000}

@@ -14,9 +14,9 @@ from uuid_utils.compat import uuid7
 
 from accounts.models import Controller, Purpose
 from audit import canonical
+from retention.drafts import Draft, draft_of_terms
 from retention.matching import Limit, Terms
 from retention.models import Proposal, RetentionRule, RuleVersion
-from retention.operations.rules import Draft, draft_of_terms
 from retention.queries import RuleBook, rule_book, terms_of
 
 

@@ -14,10 +14,10 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, Queue, Team
 from recordings.models import Conversation
+from retention.drafts import Draft, draft_from
 from retention.forms import IntentForm, QueueChoices, WithProblems, narrow_to
 from retention.models import RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, LONGEST_SECONDS
-from retention.operations.rules import Draft, draft_from
 
 DRAFTED = tuple(field.name for field in fields(Draft))
 DETAILS = (*("directions", "shortest_seconds", "longest_seconds", "outcomes", "languages", "tags"),)

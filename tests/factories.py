@@ -40,9 +40,9 @@ from recordings.models import Conversation, Dialog
 from recordings.objectstore import ObjectStore
 from recordings.operations.capture import capture
 from recordings.operations.uses import NewUse, write_uses
+from retention.drafts import Draft
 from retention.models import Hold, Matter, RetentionRule
 from retention.operations.holds import add_handler, open_matter, place_hold
-from retention.operations.rules import Draft
 from tests.harness.roles import Stage
 from tests.retention.enacting import create_rule
 

@@ -30,9 +30,9 @@ from audit.events import Actor
 from audit.operations import open_log
 from config.samples import centre
 from config.samples.centre import SampleRule, SampleUser
+from retention.drafts import Draft
 from retention.models import PurposeLimit, RetentionRule
 from retention.operations.notices import record_notice
-from retention.operations.rules import Draft
 from retention.operations.set_up import put_limit_in_force, put_rule_in_force
 
 ACTOR = Actor.system("sample_centre")

@@ -18,7 +18,7 @@ from retention.due_dates import can_fall_short, can_outlast
 from retention.models import PurposeLimit, RetentionRule, RuleVersion
 
 if TYPE_CHECKING:
-    from retention.operations.rules import Draft
+    from retention.drafts import Draft
 
 LONGEST_MONTHS = 1200
 LONGEST_DAYS = 3660

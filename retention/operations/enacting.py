@@ -8,11 +8,12 @@ from datetime import datetime
 from accounts.models import Controller, Purpose
 from audit.events import Actor, EventType, FactValue, Target
 from audit.operations import append
+from retention.drafts import Draft, fields_of
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations.effect import Effect
 from retention.operations.recompute import request_recomputation
 from retention.operations.rule_facts import bounds_changed, said_of
-from retention.operations.rules import Draft, count_affected, fields_of
+from retention.operations.rules import count_affected
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from accounts.models import User
 from accounts.queries import actor_for
 from audit.events import EventType, FactValue, Target
 from audit.operations import append, append_alone
+from retention.drafts import differences, draft_of_terms, fields_of
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import releases
 from retention.operations.contradictions import (
@@ -23,14 +24,7 @@ from retention.operations.contradictions import (
 from retention.operations.effect import Effect, effect_of_limit, effect_of_version
 from retention.operations.enacting import Ground, add_limit, add_version
 from retention.operations.rule_lock import change_alone
-from retention.operations.rules import (
-    RuleChangedMeanwhile,
-    differences,
-    draft_of_terms,
-    fields_of,
-    newest_unchanged,
-    refuse_if,
-)
+from retention.operations.rules import RuleChangedMeanwhile, newest_unchanged, refuse_if
 from retention.permissions import check_can_change_rules
 from retention.queries import newest_limit
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from audit.events import FactValue
 
 if TYPE_CHECKING:
-    from retention.operations.rules import Draft
+    from retention.drafts import Draft
 
 
 def said_of(draft: Draft) -> dict[str, FactValue]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Controller, Purpose, User
 from audit.events import FactValue
+from retention.drafts import Draft, differences, draft_of, fields_of
 from retention.models import Proposal, RetentionRule, RuleVersion
 from retention.operations.contradictions import (
     Problem,
@@ -57,38 +55,6 @@ class NothingChanged(Exception):
 
     def __init__(self) -> None:
         super().__init__(_("The rule says this already; nothing was saved."))
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What a version shall say, under the names that RuleVersion has for it."""
-
-    keep_months: int
-    keep_days: int
-    legal_basis: str
-    kinds: tuple[str, ...] = ()
-    teams: tuple[UUID, ...] = ()
-    queues: tuple[UUID, ...] = ()
-    directions: tuple[str, ...] = ()
-    outcomes: tuple[str, ...] = ()
-    languages: tuple[str, ...] = ()
-    tags: tuple[str, ...] = ()
-    shortest_seconds: int | None = None
-    longest_seconds: int | None = None
-    is_exclusion: bool = False
-    trigger: str = RuleVersion.Trigger.ENDED_AT
-    cap_months: int | None = None
-    statute: str = ""
-    article_9_condition: str = ""
-
-
-def draft_from(said: Mapping[str, Any]) -> Draft:
-    """The draft that says this, with lists as tuples."""
-    return Draft(**{name: _unchanging(value) for name, value in said.items()})
-
-
-def _unchanging(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
 
 
 @transaction.atomic
@@ -336,37 +302,6 @@ def newest_unchanged(rule: RetentionRule, based_on: int) -> RuleVersion:
     if newest.number != based_on:
         raise RuleChangedMeanwhile
     return newest
-
-
-def fields_of(draft: Draft) -> dict[str, Any]:
-    """What the draft says, by the names of a version's fields."""
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(draft).items()
-    }
-
-
-def draft_of(version: RuleVersion) -> Draft:
-    """What the version says."""
-    return draft_from({field.name: getattr(version, field.name) for field in fields(Draft)})
-
-
-def draft_of_terms(terms: Mapping[str, Any]) -> Draft:
-    """What a proposal's terms say, with the values that a version has."""
-    version = RuleVersion(**terms)
-    others = {field.name for field in RuleVersion._meta.fields} - terms.keys()
-    version.clean_fields(exclude=others)
-    return draft_of(version)
-
-
-def differences(version: RuleVersion, draft: Draft) -> list[str]:
-    """The names of what the draft says otherwise; the order of a list says nothing."""
-    old, new = fields_of(draft_of(version)), fields_of(draft)
-    return [name for name in old if _in_order(old[name]) != _in_order(new[name])]
-
-
-def _in_order(value: object) -> object:
-    return sorted(value) if isinstance(value, list) else value
 
 
 def _propose_version(

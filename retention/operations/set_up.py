@@ -8,6 +8,7 @@ from django.db import transaction
 
 from accounts.models import Controller, Purpose
 from audit.events import Actor
+from retention.drafts import Draft
 from retention.models import PurposeLimit, RetentionRule, RuleVersion
 from retention.operations.contradictions import (
     problems_of_limit,
@@ -17,7 +18,7 @@ from retention.operations.contradictions import (
 from retention.operations.effect import Effect
 from retention.operations.enacting import Ground, add_limit, add_version
 from retention.operations.rule_lock import change_alone
-from retention.operations.rules import Draft, refuse_if
+from retention.operations.rules import refuse_if
 
 GROUND = Ground(proposal=None, actor=Actor.system("setup"))
 

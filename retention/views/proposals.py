@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.http import SignedInRequest
 from accounts.permissions import needs_permission
 from retention import queries, run_queries, wording
+from retention.drafts import draft_of_terms, fields_of
 from retention.forms import ReasonForm
 from retention.models import Proposal, PurposeLimit, RuleVersion
 from retention.operations import proposals as deeds
@@ -25,8 +26,6 @@ from retention.operations.rules import (
     RuleNotInForce,
     RuleRefused,
     count_affected,
-    draft_of_terms,
-    fields_of,
 )
 from retention.operations.simulate import look_at, newest_of, simulate_proposal
 from retention.views.guarding import check_is_mine

@@ -19,13 +19,13 @@ from accounts.models import Controller, Purpose
 from accounts.permissions import needs_permission
 from retention import queries, wording
 from retention.changes import LimitChange, RuleChange
+from retention.drafts import Draft, fields_of
 from retention.forms import IntentForm, LimitForm
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion
 from retention.operations import rules as deeds
 from retention.operations.effect import effect_of_version
 from retention.operations.proposing import ProposalOpen
 from retention.operations.rules import (
-    Draft,
     NothingChanged,
     RuleChangedMeanwhile,
     RuleNotInForce,
@@ -338,7 +338,7 @@ def _confirm(
     intent = form.intent(controller)
     effect = effect_of_version(
         rule=old.rule if old else None,
-        fields=deeds.fields_of(form.draft()),
+        fields=fields_of(form.draft()),
         wanted_from=intent.wanted_from,
         urgency=intent.urgency,
         now=request.arrived_at,

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 from accounts.models import Controller, Purpose, RoleAssignment, User
 from accounts.roles import Role
+from retention.drafts import Draft
 from retention.models import Proposal, PurposeLimit, RetentionRule, RuleVersion, Urgency
 from retention.operations.proposals import approve, enacted_by
 from retention.operations.proposing import Intent
 from retention.operations.rules import (
-    Draft,
     propose_change,
     propose_limit,
     propose_retirement,

@@ -27,8 +27,8 @@ from accounts.roles import Role
 from recordings.keyring import Keyring, kek_name
 from recordings.models import BusinessReference, Conversation, Segment
 from recordings.operations.hashing import reference_hash
+from retention.drafts import Draft
 from retention.models import PurposeLimit
-from retention.operations.rules import Draft
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 FAR_AWAY = datetime(2099, 1, 1, tzinfo=UTC)

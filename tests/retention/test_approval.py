@@ -13,6 +13,7 @@ from django.test import override_settings
 from accounts.roles import Role
 from audit.models import Event
 from recordings.models import Conversation
+from retention.drafts import Draft
 from retention.models import (
     Proposal,
     PurposeLimit,
@@ -37,7 +38,6 @@ from retention.operations.proposals import (
 from retention.operations.proposing import Intent, ProposalOpen
 from retention.operations.recompute import recompute_next
 from retention.operations.rules import (
-    Draft,
     RuleChangedMeanwhile,
     RuleRefused,
     propose_change,

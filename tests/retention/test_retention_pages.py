@@ -15,6 +15,7 @@ from accounts.roles import Role
 from audit import clock
 from audit.models import Event
 from recordings.models import Conversation
+from retention.drafts import Draft
 from retention.models import (
     Hold,
     Proposal,
@@ -25,7 +26,7 @@ from retention.models import (
 )
 from retention.operations.proposals import approve
 from retention.operations.proposing import Intent
-from retention.operations.rules import Draft, propose_change
+from retention.operations.rules import propose_change
 from tests import factories
 from tests.harness.visitors import Visitor
 from tests.retention.enacting import second_officer

@@ -13,10 +13,10 @@ from accounts.models import Controller, Purpose, User
 from accounts.roles import Role
 from audit.models import Event
 from audit.operations import AuditUnavailable
+from retention.drafts import Draft
 from retention.models import PurposeLimit, Recomputation, RetentionRule, RuleVersion
 from retention.operations import enacting
 from retention.operations.rules import (
-    Draft,
     NothingChanged,
     RuleChangedMeanwhile,
     RuleNotInForce,

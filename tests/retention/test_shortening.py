@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from retention.operations.rules import Draft, fields_of
+from retention.drafts import Draft, fields_of
 from retention.shortening import shortens
 
 PLAIN = Draft(keep_months=6, keep_days=0, legal_basis="6.1.f")

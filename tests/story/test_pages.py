@@ -19,6 +19,7 @@ from audit.operations.searches import save_search
 from recordings.models import Conversation, QuarantinedItem
 from recordings.objectstore import ObjectStore
 from retention.changes import LimitChange
+from retention.drafts import Draft
 from retention.models import (
     Certificate,
     Criterion,
@@ -36,7 +37,7 @@ from retention.operations.liftings import propose_dropping
 from retention.operations.notices import record_notice
 from retention.operations.proposing import Intent
 from retention.operations.purge.run import purge
-from retention.operations.rules import Draft, propose_change
+from retention.operations.rules import propose_change
 from retention.operations.simulate import simulate
 from tests import factories
 from tests.factories import Centre
