@@ -31,8 +31,9 @@ GLANCE_SECONDS = 1.0
 ASK_AGAIN_SECONDS = 3.0
 # How long what was open stays open while the ledger cannot be asked: see decision 11.
 GRACE_SECONDS = 900.0
-# Killed purges leave fewer entries than this that the database does not know.
-MOST_READ = 20
+# Each purge killed between writing an entry and noting it leaves one that the database does not
+# know, for a day. One that names a key which is still there ends the reading at once.
+MOST_READ = 200
 TOGETHER = 1000
 
 RESTORED = _(

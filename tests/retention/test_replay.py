@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.db import IntegrityError, connections
 from django.test import override_settings
+from django.utils import translation
 
 from audit import clock, verify
 from audit.checks import NotOpen, refuse_unless_open
@@ -73,6 +74,13 @@ def run_replay(centre: Centre, **changed) -> Replayed:
                 **changed,
             }
         )
+
+
+@pytest.fixture(autouse=True)
+def in_english():
+    """Read the reasons in the language of the tests."""
+    with translation.override("en"):
+        yield
 
 
 def reason(centre: Centre, role: str = "web", *, is_new: bool = True) -> str | None:
