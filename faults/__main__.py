@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def main() -> None:
         sys.exit(f"ONLY={only} is no group; there are {', '.join(GROUPS)}.")
     scale = Scale(os.environ.get("SCALE", "full"))
     broken = []
+    # The ledger of an earlier run would say of the new database that it was restored.
+    shutil.rmtree(DATA / "seaweedfs", ignore_errors=True)
     with stage.opened(DATA) as opened:
         # Imported once Django is set up: they import models.
         from bench.centre import make_centre

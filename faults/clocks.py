@@ -59,9 +59,7 @@ def _wrong(library: Path, off: str) -> dict[str, str]:
 
 def _worker_off(company: Company, library: Path, off: str) -> Outcome:
     kept, due = company.keep(ITEMS), company.capture(ITEMS)
-    killable = Killable(
-        company.stage.environment("purge") | _wrong(library, off), origin=company.stage.origin
-    )
+    killable = Killable(company.stage.environment("purge") | _wrong(library, off))
     try:
         killable.start(database_url=company.url, settings=NO_BRAKE)
         code = killable.wait()

@@ -110,10 +110,7 @@ def is_all_gone(account: dict[str, int], *, of: int) -> bool:
 @contextmanager
 def killables(company: Company, count: int = 1) -> Iterator[list[Killable]]:
     """Processes that fork purges."""
-    made = [
-        Killable(company.stage.environment("purge"), origin=company.stage.origin)
-        for _ in range(count)
-    ]
+    made = [Killable(company.stage.environment("purge")) for _ in range(count)]
     try:
         yield made
     finally:

@@ -28,8 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Killable:
     """The process that forks purges, spoken to from a test."""
 
-    def __init__(self, environment: dict[str, str], *, origin: str | None = None) -> None:
-        self._origin = origin  # None: that of a test's own database
+    def __init__(self, environment: dict[str, str]) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.retention.killed_purge"],
             cwd=ROOT,
@@ -42,8 +41,7 @@ class Killable:
     def start(self, *, database_url: str, **order: Any) -> int:
         """Fork a purge that obeys the order (see `_obey`); gives its process id."""
         assert self._process.stdin is not None
-        said = {"database_url": database_url, "origin": self._origin, **order}
-        self._process.stdin.write(json.dumps(said) + "\n")
+        self._process.stdin.write(json.dumps({"database_url": database_url, **order}) + "\n")
         self._process.stdin.flush()
         return int(self._answer())
 
@@ -89,8 +87,7 @@ def _purge(order: dict[str, Any]) -> None:
         from tests.harness.roles import _point_at
 
         _point_at(order["database_url"])
-        own = f"{urlsplit(order['database_url']).path[1:]}/tallenne"
-        settings.AUDIT_ORIGIN = order["origin"] or own
+        settings.AUDIT_ORIGIN = f"{urlsplit(order['database_url']).path[1:]}/tallenne"
         for name, value in order.get("settings", {}).items():
             setattr(settings, name, value)
         if "at" in order:
