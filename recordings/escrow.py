@@ -12,6 +12,7 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
@@ -98,12 +99,10 @@ def unseal(data: bytes, *, private_keys: Sequence[X25519PrivateKey]) -> Copy:
 
 
 def _read(data: bytes) -> dict[str, Any]:
-    try:
+    with suppress(KeyError, TypeError, ValueError):
         said = json.loads(data)
         if said["v"] == VERSION and datetime.fromisoformat(said["made_at"]).tzinfo is not None:
             return dict(said)
-    except (KeyError, TypeError, ValueError):
-        pass
     raise CopyDoesNotOpen("That is no copy of a keyring.")
 
 

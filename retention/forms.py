@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, Queue
+from accounts.models import Controller, Purpose, Queue, Team
+from recordings.models import Conversation
 from retention.due_dates import begins_at
 from retention.models import Disposition, Urgency
 from retention.operations.contradictions import LONGEST_MONTHS, Problem
@@ -58,6 +59,32 @@ class QueueChoices(QueuesField):
         """Name, company, and whether it may hold health data."""
         label = f"{obj.name} ({obj.controller})"
         return f"{label} · {_('may hold health data')}" if obj.holds_health_data else label
+
+
+class MatchersForm(WithProblems):
+    """What rules and criteria alike say of the conversations they speak of."""
+
+    kinds = forms.MultipleChoiceField(
+        label=_("Kinds"),
+        choices=Conversation.Kind.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every kind."),
+    )
+    teams = forms.ModelMultipleChoiceField(
+        label=_("Teams"),
+        queryset=Team.objects.all(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every team."),
+    )
+    queues = QueueChoices(
+        label=_("Queues"),
+        queryset=Queue.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: every queue."),
+    )
 
 
 class ReasonForm(WithProblems):

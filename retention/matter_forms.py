@@ -10,9 +10,14 @@ from uuid import UUID
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Queue, Source, Team, User
-from recordings.models import Conversation
-from retention.forms import QueueChoices, WithProblems, date_field, narrow_to, start_of
+from accounts.models import Controller, Queue, Source, User
+from retention.forms import (
+    MatchersForm,
+    WithProblems,
+    date_field,
+    narrow_to,
+    start_of,
+)
 from retention.models import Matter
 from retention.operations.criteria import Draft as CriterionDraft
 
@@ -46,30 +51,9 @@ class ReviewForm(WithProblems):
     )
 
 
-class CriterionForm(WithProblems):
+class CriterionForm(MatchersForm):
     """What is to be held by what it is like; all that is said must match."""
 
-    kinds = forms.MultipleChoiceField(
-        label=_("Kinds"),
-        choices=Conversation.Kind.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every kind."),
-    )
-    teams = forms.ModelMultipleChoiceField(
-        label=_("Teams"),
-        queryset=Team.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every team."),
-    )
-    queues = QueueChoices(
-        label=_("Queues"),
-        queryset=Queue.objects.none(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every queue."),
-    )
     source = forms.ModelChoiceField(
         label=_("Source"), queryset=Source.objects.none(), required=False, empty_label=_("Every")
     )

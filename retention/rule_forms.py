@@ -12,10 +12,10 @@ from django.forms.boundfield import BoundField
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Controller, Purpose, Queue, Team
+from accounts.models import Controller, Purpose, Queue
 from recordings.models import Conversation
 from retention.drafts import Draft, draft_from
-from retention.forms import IntentForm, QueueChoices, WithProblems, narrow_to
+from retention.forms import IntentForm, MatchersForm, QueueChoices, narrow_to
 from retention.models import RuleVersion
 from retention.operations.contradictions import LONGEST_DAYS, LONGEST_MONTHS, LONGEST_SECONDS
 
@@ -59,30 +59,9 @@ class WordsField(forms.CharField):
         return ", ".join(value) if isinstance(value, list | tuple) else value
 
 
-class TermsForm(WithProblems):
+class TermsForm(MatchersForm):
     """What a version of a rule says; empty choices match every one."""
 
-    kinds = forms.MultipleChoiceField(
-        label=_("Kinds"),
-        choices=Conversation.Kind.choices,
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every kind."),
-    )
-    teams = forms.ModelMultipleChoiceField(
-        label=_("Teams"),
-        queryset=Team.objects.all(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every team."),
-    )
-    queues = QueueChoices(
-        label=_("Queues"),
-        queryset=Queue.objects.none(),
-        required=False,
-        widget=forms.CheckboxSelectMultiple,
-        help_text=_("None ticked: every queue."),
-    )
     directions = forms.MultipleChoiceField(
         label=_("Direction"),
         choices=Conversation.Direction.choices,
